@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * budd.conf: the values, their defaults, and what makes a file wrong.
+ *
+ * The file is INI, read with inih. Sizes are written 64M, 1G, 256K; times 500ms, 60s,
+ * 5min, 2h. An unknown section or key, a key twice, and an impossible value are errors
+ * that name file, line, value, limit and remedy.
+ */
+#ifndef DAEMON_CONFIG_H
+#define DAEMON_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "proto/messages.h"
+
+#define CONFIG_PATH         SYSCONFDIR "/budd.conf"
+#define CONFIG_DEFAULT_POOL "default"
+#define CONFIG_CLIENTS_MAX  10000u /* the most that clients_max may be */
+#define CONFIG_BLOCKS_MAX   1000u  /* blocks that a pool may have at its wall_max */
+
+/* [host] */
+struct config_host {
+	uint64_t wall;   /* bytes pinned for all pools; 0: budd finds it out */
+	int64_t tick_ns; /* 500ms; 1ms..1h */
+	int64_t release_period_ns; /* 60s; at least a tick */
+	int64_t idle_ns;           /* 5min */
+	int64_t hello_timeout_ns;  /* 10s: a client that connects and says nothing */
+	uint32_t clients_max;      /* 1000 */
+	uint32_t overtaken_max;    /* 16 */
+};
+
+/* [pool NAME]: what the pools opened under that name are allowed. Bytes, in whole chunks. */
+struct config_pool {
+	STAILQ_ENTRY(config_pool) entry;
+	char name[PROTO_NAME_SIZE];
+	char user[64];  /* who may open it; empty: anybody */
+	char group[64]; /* or who is in this group; empty: anybody */
+	uint64_t base;
+	uint64_t add;
+	uint64_t wall;     /* as given, in bytes */
+	uint64_t wall_max; /* the length of the memfd: what the wall can be raised to */
+	uint64_t headroom;
+	uint64_t max_buffer;
+	uint32_t weight; /* 1..1000 */
+};
+
+struct config {
+	struct config_host host;
+	STAILQ_HEAD(, config_pool) pools; /* "default" always among them */
+	char status_group[64]; /* [status] group; empty: everybody may look */
+};
+
+/**
+ * config_load() - read a file
+ * @path:	NULL: the default path, where a missing file means the defaults
+ * @configp:	receives the configuration; written on success only; config_free() it
+ * @errors:	receives what is wrong, and warnings, a line each: "FILE:LINE: reason"
+ *
+ * Return: 0, or -1 after at least one error line
+ */
+int config_load(struct config **configp, const char *path, FILE *errors);
+/** config_parse() - the same for a text in memory, @name standing for the file's name */
+int config_parse(
+    struct config **configp, const char *name, const char *text, FILE *errors);
+void config_free(struct config *c);
+
+/** config_pool_find() - the section of that name, else "default"; never NULL */
+const struct config_pool *config_pool_find(const struct config *c, const char *name);
+
+/** config_wall_mib() - a wall rounded to the nearest MiB */
+uint64_t config_wall_mib(uint64_t wall_bytes);
+
+/** config_parse_size() - "64M" -> bytes; 0 or -EINVAL, -ERANGE */
+int config_parse_size(const char *text, uint64_t *bytesp);
+/** config_parse_time() - "500ms", "60s", "5min", "2h" -> ns; 0 or -EINVAL, -ERANGE */
+int config_parse_time(const char *text, int64_t *nsp);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * libbud: pinned buffers out of a pool that sizes itself.
+ *
+ * budd pins the memory, this library maps it and hands it out. Buffers are 4 KiB x 2^k,
+ * aligned to their size up to 256 KiB; they never move and are never paged out, and the
+ * process is charged for none of it.
+ *
+ *	struct bud_pool *pool;
+ *	void *buf;
+ *
+ *	if (bud_open(&pool, NULL) == 0) {
+ *		if ((buf = bud_alloc(pool, 65536, 1000)) != NULL) {
+ *			... read into it, send from it ...
+ *			bud_free(pool, buf);
+ *		}
+ *		bud_close(pool);
+ *	}
+ *
+ * Threads: a pool serves all threads of the process that opened it. The library starts
+ *no thread and installs no signal handler, and prints only when BUD_DEBUG is set in the
+ * environment (or when it aborts the process over a bad bud_free()).
+ *
+ * fork: the child has no pool; each call returns EINVAL there, bud_free() and
+ *bud_close() do nothing. It may open pools of its own. Descriptors close on exec.
+ *
+ * Errors: functions that return int return 0 or a negative errno; bud_alloc() returns
+ *NULL and sets errno. None returns EINTR. Where a call may need budd:
+ *
+ *	EAGAIN		the timeout was 0, and nothing can be had without waiting
+ *	ETIMEDOUT	the timeout passed
+ *	EMSGSIZE	more than the pool can ever hold in one piece
+ *	EINVAL		a size of 0 (or another argument out of range); a pool of before
+ *fork() ENOMEM		the process itself is out of memory
+ *	EACCES		budd does not let this user open that pool
+ *	ECANCELED	cancelled, or the pool was closed meanwhile
+ *	ENOTCONN	budd is away: what is mapped works on, nothing new can be had
+ */
+#ifndef BUD_H
+#define BUD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct bud_pool;
+struct bud_request;
+
+/* Flags of struct bud_config and of bud_request(). */
+#define BUD_LOCAL \
+	0x1u /* with a timeout of 0: not even a system call, only what is free now */
+
+/**
+ * struct bud_config - what to ask budd for
+ * @size:	sizeof(struct bud_config), so that later versions can add to it
+ * @socket:	path of budd's socket; NULL: $BUD_SOCKET, else the path built in
+ * @pool:	section of budd.conf to open; NULL: "default". A name without a section
+ *of its own gets the limits of "default" and serves as a label
+ * @base:	bytes pinned at once and kept; 0: as the section says
+ * @add:	bytes of each additional block; 0: as the section says
+ * @wall:	most bytes ever pinned; 0: as the section says
+ * @flags:	BUD_LOCAL: no call with a timeout of 0 asks budd
+ *
+ * Sizes are rounded up to 256 KiB. A wish above what the section allows is cut to it;
+ * bud_stat() tells what one got.
+ */
+struct bud_config {
+	size_t size;
+	const char *socket;
+	const char *pool;
+	size_t base;
+	size_t add;
+	size_t wall;
+	unsigned int flags;
+};
+
+/**
+ * struct bud_stat - a pool as it is now
+ * @size:	sizeof(struct bud_stat), set by the caller
+ * @base:	bytes of the base block
+ * @add:	bytes of each additional block
+ * @wall:	the most bytes the pool may pin
+ * @pinned:	bytes pinned now
+ * @used:	bytes in buffers now
+ * @blocks:	number of blocks, the base block included
+ * @waiting:	requests in the pool's queue
+ *
+ * The figures are read one after the other, while others change them.
+ */
+struct bud_stat {
+	size_t size;
+	uint64_t base;
+	uint64_t add;
+	uint64_t wall;
+	uint64_t pinned;
+	uint64_t used;
+	uint32_t blocks;
+	uint32_t waiting;
+};
+
+/**
+ * bud_granted_fn - how a bud_request() ended
+ * @buf:	the buffer, now the caller's until bud_free(); NULL on failure
+ * @error:	0, or a negative errno (-ETIMEDOUT, -ECANCELED, -EAGAIN, -ENOTCONN)
+ * @arg:	as given to bud_request()
+ */
+typedef void bud_granted_fn(void *buf, int error, void *arg);
+
+/**
+ * bud_open() - open a pool of one's own at budd
+ * @poolp:	receives the pool; written on success only; end it with bud_close()
+ * @config:	wishes; NULL: the defaults
+ *
+ * The base block is pinned and mapped when this returns. Waits for budd, ten seconds at
+ * the longest.
+ *
+ * Return: 0; -ENOENT or -ECONNREFUSED (no budd at that socket), -EACCES, -ENOMEM or
+ * -ENOSPC (the base does not fit into the host's wall), -EUSERS (too many clients),
+ * -EPROTONOSUPPORT (a budd of another version), -ETIMEDOUT, -EINVAL, -ENAMETOOLONG
+ */
+int bud_open(struct bud_pool **poolp, const struct bud_config *config);
+
+/**
+ * bud_close() - end the pool, and with it all its buffers
+ * @pool:	the pool; NULL is fine
+ *
+ * Requests that still wait end with ECANCELED; callbacks that are still due run from
+ * here. Threads that wait in bud_alloc() are sent away first; starting a new call on
+ * the pool meanwhile is the caller's mistake. The memory is unmapped: touching a buffer
+ * afterwards is a fault.
+ */
+void bud_close(struct bud_pool *pool);
+
+/**
+ * bud_alloc() - borrow a pinned buffer from the pool
+ * @pool:	an open pool; any thread
+ * @size:	bytes, at least 1; rounded up to 4 KiB x 2^k
+ * @timeout_ms:	longest wait for our turn in the queue; 0 does not queue (though the
+ *pool may grow for us), -1 waits without end
+ *
+ * Costs no system call while the pool has room and nobody queues. The buffer is aligned
+ * to its rounded size up to 256 KiB, never moves and never swaps; it is the caller's
+ * until bud_free(). It reads as zero only where nobody in this pool has used it before.
+ *
+ * Return: the buffer; or NULL with errno EAGAIN, ETIMEDOUT, EMSGSIZE, EINVAL, ENOMEM,
+ * ECANCELED, ENOTCONN
+ */
+void *bud_alloc(struct bud_pool *pool, size_t size, int timeout_ms);
+
+/**
+ * bud_allocv() - borrow several buffers of one size, all or none
+ * @bufs:	receives @count buffers; written on success only
+ * @count:	1..BUD_COUNT_MAX
+ *
+ * As bud_alloc() otherwise. Programs that need several buffers at a time avoid waiting
+ * for each other half-served by asking for all at once.
+ *
+ * Return: 0, or a negative errno
+ */
+int bud_allocv(struct bud_pool *pool, size_t size, void **bufs, unsigned int count,
+    int timeout_ms);
+#define BUD_COUNT_MAX 1024u
+
+/**
+ * bud_free() - give a buffer back
+ * @buf:	from this pool; NULL is fine
+ *
+ * Never waits. A buffer that is not this pool's, is free already, or a pointer into the
+ * middle of one is a bug that corrupts data sooner or later: the process is told which
+ * pointer it was, and aborted.
+ */
+void bud_free(struct bud_pool *pool, void *buf);
+
+/**
+ * bud_usable_size() - how large a buffer really is
+ *
+ * Return: bytes, at least what was asked for; 0 for a pointer that is no buffer of the
+ * pool
+ */
+size_t bud_usable_size(struct bud_pool *pool, const void *buf);
+
+/**
+ * bud_request() - ask for a buffer and be called when it is there
+ * @flags:	0, or BUD_LOCAL
+ * @granted:	called from bud_dispatch() exactly once, never from within bud_request()
+ * @requestp:	receives a handle for bud_cancel(), valid for ever; may be NULL
+ *
+ * What is wrong at once (EINVAL, EMSGSIZE, ENOMEM) is returned, and @granted not
+ * called.
+ *
+ * Return: 0, or a negative errno
+ */
+int bud_request(struct bud_pool *pool, size_t size, int timeout_ms, unsigned int flags,
+    bud_granted_fn *granted, void *arg, struct bud_request **requestp);
+
+/**
+ * bud_cancel() - end a request early; its callback comes with -ECANCELED
+ *
+ * A buffer that was granted but not yet told goes back to the pool.
+ *
+ * Return: 0; -ENOENT from within or after its callback
+ */
+int bud_cancel(struct bud_request *request);
+
+/**
+ * bud_fd() - a descriptor to poll for reading; then call bud_dispatch()
+ *
+ * It belongs to the pool. Use it in poll(), epoll or an event library, level-triggered.
+ *
+ * Return: the descriptor, or a negative errno
+ */
+int bud_fd(struct bud_pool *pool);
+
+/**
+ * bud_dispatch() - run the callbacks of all requests that have ended; does not wait
+ *
+ * Return: how many callbacks ran, or a negative errno
+ */
+int bud_dispatch(struct bud_pool *pool);
+
+/**
+ * bud_stat() - figures of the pool, without asking budd
+ * @stat:	@size set by the caller; the rest is filled in
+ *
+ * Return: 0, or a negative errno
+ */
+int bud_stat(struct bud_pool *pool, struct bud_stat *stat);
+
+/**
+ * bud_locate() - where in the pool's memfd a pointer lies, for sendfile(), splice(),
+ * XDP
+ * @buf:	a buffer, or a pointer into one
+ * @fdp:	receives the memfd; it belongs to the pool
+ * @offsetp:	receives the offset of @buf in it, bytes
+ *
+ * Return: 0; -EINVAL for a pointer outside the pool
+ */
+int bud_locate(struct bud_pool *pool, const void *buf, int *fdp, uint64_t *offsetp);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The ledger: which frames of a pool are free. Shared by the client, whose threads take
+ * and give, and budd, which opens, closes and counts. ledger.c tells how and why it
+ * holds.
+ */
+#ifndef PROTO_LEDGER_H
+#define PROTO_LEDGER_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LEDGER_MAGIC   0x007265676465626cULL
+#define LEDGER_VERSION 1u /* of the layout; raised with every change of it */
+
+#define FRAME_SHIFT  12u
+#define FRAME_SIZE   ((uint64_t)1 << FRAME_SHIFT) /* 4 KiB */
+#define CHUNK_FRAMES 64u
+#define CHUNK_SIZE   (FRAME_SIZE * CHUNK_FRAMES) /* 256 KiB: a word of the free map */
+#define CHUNK_ORDER  6u                          /* a buffer of this order is a chunk */
+#define ORDER_MAX    28u /* 1 TiB: the largest buffer, and wall */
+#define CHUNKS_MAX   ((uint32_t)1 << (ORDER_MAX - CHUNK_ORDER))
+
+/* What order[] says of a frame; where a buffer of order k starts it says k + 1. */
+#define LEDGER_NONE   0x00u /* no buffer starts here */
+#define LEDGER_INNER  0xfeu /* first frame of a later chunk of a large buffer */
+#define LEDGER_CLOSED 0xffu /* first frame of a chunk nobody used since it was opened */
+
+#define LEDGER_MARK_NONE UINT32_MAX /* low_mark: growing ahead is not armed */
+
+/* One page, and one cache line for each kind of reader. budd alone writes it. */
+struct ledger_header {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t chunks; /* that the arrays have room for */
+	uint32_t caches; /* thread caches that follow the arrays; none yet */
+	uint32_t caches_offset;
+
+	_Alignas(64) _Atomic uint32_t queued; /* somebody waits: stand behind, ring */
+	_Atomic uint32_t open;                /* chunks below may have been opened */
+	_Atomic uint32_t tick;
+	_Atomic uint32_t low_mark; /* taking a frame from here on claims it and rings */
+
+	_Alignas(64) _Atomic uint64_t base; /* figures for bud_stat(), bytes */
+	_Atomic uint64_t add;
+	_Atomic uint64_t wall;
+	_Atomic uint64_t pinned;
+	_Atomic uint32_t blocks;
+	_Atomic uint32_t waiting;
+};
+static_assert(sizeof(struct ledger_header) == 192, "layout of the ledger");
+
+/* A view of a mapped ledger. `chunks` is the viewer's own knowledge, never the
+ * header's. */
+struct ledger {
+	struct ledger_header *header;
+	_Atomic uint64_t *free;
+	_Atomic uint32_t *stamp;
+	_Atomic uint32_t *generation;
+	_Atomic uint8_t *order;
+	uint32_t chunks;
+};
+
+/* A range of chunks [from, to). */
+struct chunk_range {
+	uint32_t from;
+	uint32_t to;
+};
+
+/* The arrays, in the order in which they stand in the memfd. */
+enum ledger_array {
+	LEDGER_FREE,
+	LEDGER_STAMP,
+	LEDGER_GENERATION,
+	LEDGER_ORDER,
+	LEDGER_ARRAYS
+};
+
+/* Sizes and addresses. */
+
+/** ledger_size() - bytes of a ledger for @chunks chunks: a multiple of the page size */
+size_t ledger_size(uint32_t chunks);
+/** ledger_pages() - the pages of one array that tell of the chunks below @chunks_used
+ * @chunks:	that the ledger has room for
+ * @offsetp:	receives where they start in the memfd, bytes
+ * Return: their size in bytes */
+size_t ledger_pages(
+    uint32_t chunks, enum ledger_array array, uint32_t chunks_used, size_t *offsetp);
+/** ledger_resident() - bytes that must be locked while the chunks below @used are open
+ */
+size_t ledger_resident(uint32_t chunks, uint32_t used);
+/** ledger_attach() - view a mapping of ledger_size(@chunks) bytes at @base */
+void ledger_attach(struct ledger *l, void *base, uint32_t chunks);
+/** ledger_init() - budd writes the header of a new ledger, whose pages are all zero */
+void ledger_init(struct ledger *l);
+/** ledger_order() - the order of the smallest buffer that holds @size_bytes >= 1 */
+unsigned int ledger_order(uint64_t size_bytes);
+/** ledger_order_chunks() - chunks that a buffer of @order occupies, at least 1 */
+uint32_t ledger_order_chunks(unsigned int order);
+
+/* The client's side. Lock-free; any thread. Each looks at no word beyond l->chunks. */
+
+#define LEDGER_E_FULL    1 /* ledger_take: no free run of that order */
+#define LEDGER_E_FOREIGN 2 /* ledger_give: no buffer starts at that frame */
+#define LEDGER_E_TWICE   3 /* ledger_give: that buffer is free already */
+
+/**
+ * ledger_take() - take a buffer of 2^@order frames, the lowest address first
+ * @framep:	receives its first frame; written on success only
+ *
+ * Return: 0 or LEDGER_E_FULL
+ */
+int ledger_take(struct ledger *l, unsigned int order, uint32_t *framep);
+/**
+ * ledger_give() - give back the buffer that starts at @frame; then look at
+ * ledger_queued()
+ *
+ * Return: 0, LEDGER_E_FOREIGN or LEDGER_E_TWICE
+ */
+int ledger_give(struct ledger *l, uint32_t frame);
+/** ledger_order_at() - the order of the buffer that starts at @frame, -1 if none does
+ */
+int ledger_order_at(const struct ledger *l, uint32_t frame);
+/** ledger_queued() - somebody waits; sequentially consistent, see ledger.c */
+bool ledger_queued(const struct ledger *l);
+/** ledger_claim_mark() - @frame is at or beyond low_mark, and the caller is the one to
+ * ring */
+bool ledger_claim_mark(struct ledger *l, uint32_t frame);
+
+/* budd's side. Every index comes from budd's own tables; every loop is bounded by them.
+ */
+
+/** ledger_open_chunk() - make a pinned chunk's frames free, under a new generation */
+void ledger_open_chunk(struct ledger *l, uint32_t chunk);
+/** ledger_close_chunk() - take a whole, free chunk away from the client; false: it is
+ * used */
+bool ledger_close_chunk(struct ledger *l, uint32_t chunk);
+/** ledger_reopen_chunk() - put back a chunk that was closed just now, generation
+ * unchanged */
+void ledger_reopen_chunk(struct ledger *l, uint32_t chunk);
+/** ledger_set_queued() - raise or lower `queued`; after raising it, look at the map
+ * again */
+void ledger_set_queued(struct ledger *l, bool queued);
+/** ledger_is_empty() - no buffer in the range at this moment */
+bool ledger_is_empty(const struct ledger *l, struct chunk_range r);
+/** ledger_count_free() - free frames in the range */
+uint64_t ledger_count_free(const struct ledger *l, struct chunk_range r);
+/** ledger_largest_free() - bytes of the largest buffer that the range could give, 0 if
+ * none */
+uint64_t ledger_largest_free(const struct ledger *l, struct chunk_range r);
+/** ledger_idle_ticks() - ticks since the newest allocation in the range; a stamp of the
+ * future is as new as @tick */
+uint32_t ledger_idle_ticks(const struct ledger *l, struct chunk_range r, uint32_t tick);
+/** ledger_check() - what must hold of the opened chunks when no thread is in the midst
+ * of a call; for tests and debug builds */
+bool ledger_check(const struct ledger *l, uint32_t opened);
+
+/*
+ * A plan: would these buffers fit, all of them, taken in this order? A copy of the free
+ * map, on which takes are tried out with the very rules of ledger_take().
+ */
+struct ledger_plan {
+	uint64_t *words;
+	uint32_t chunks;   /* copied */
+	uint32_t capacity; /* room in words */
+};
+
+/** ledger_plan_load() - copy the map of the first @opened chunks; 0 or -ENOMEM */
+int ledger_plan_load(struct ledger_plan *p, const struct ledger *l, uint32_t opened);
+/** ledger_plan_take() - take @count buffers of @order from the copy; false: not all fit
+ */
+bool ledger_plan_take(struct ledger_plan *p, unsigned int order, uint32_t count);
+void ledger_plan_fini(struct ledger_plan *p);
+
+#endif

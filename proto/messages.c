@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: ISC */
+
+/* Messages: their sizes, names and limits. No I/O. */
+#include "proto/messages.h"
+
+#include <string.h>
+
+enum direction {
+	FROM_CLIENT = 1,
+	FROM_BUDD = 2,
+};
+
+static const struct {
+	const char *name;
+	size_t size;
+	enum direction direction;
+} types[] = {
+	[PROTO_HELLO] = { "HELLO", sizeof(struct proto_hello), FROM_CLIENT },
+	[PROTO_WELCOME] = { "WELCOME", sizeof(struct proto_welcome), FROM_BUDD },
+	[PROTO_ALLOC] = { "ALLOC", sizeof(struct proto_alloc), FROM_CLIENT },
+	[PROTO_GRANT] = { "GRANT", sizeof(struct proto_tag), FROM_BUDD },
+	[PROTO_REFUSE] = { "REFUSE", sizeof(struct proto_refuse), FROM_BUDD },
+	[PROTO_DONE] = { "DONE", sizeof(struct proto_done), FROM_CLIENT },
+	[PROTO_CANCEL] = { "CANCEL", sizeof(struct proto_tag), FROM_CLIENT },
+	[PROTO_DOORBELL] = { "DOORBELL", sizeof(struct proto_header), FROM_CLIENT },
+	[PROTO_CLOSE] = { "CLOSE", sizeof(struct proto_header), FROM_CLIENT },
+	[PROTO_RESTARTED] = { "RESTARTED", sizeof(struct proto_header), FROM_BUDD },
+};
+
+static bool
+type_exists(uint32_t type)
+{
+	return type < sizeof(types) / sizeof(types[0]) && types[type].name != NULL;
+}
+
+size_t
+proto_size(uint32_t type)
+{
+	return type_exists(type) ? types[type].size : 0;
+}
+
+const char *
+proto_name(uint32_t type)
+{
+	return type_exists(type) ? types[type].name : "(no such message)";
+}
+
+void
+proto_init(union proto_msg *msg, enum proto_type type)
+{
+	memset(msg, 0, sizeof(*msg));
+	msg->header.type = type;
+	msg->header.size = (uint32_t)proto_size(type);
+}
+
+static bool
+all_zero(const char *p, size_t n)
+{
+	while (n > 0 && *p == '\0')
+		p++, n--;
+	return n == 0;
+}
+
+/* Ends within its field, and nothing is hidden behind the end. */
+static bool
+string_ok(const char *s, size_t size)
+{
+	size_t len = strnlen(s, size);
+
+	return len < size && all_zero(s + len, size - len);
+}
+
+/* Names go into logs, JSON and terminals. */
+static bool
+name_ok(const char *s)
+{
+	for (; *s != '\0'; s++)
+		if ((unsigned char)*s <= ' ' || (unsigned char)*s == 0x7f || *s == '/')
+			return false;
+	return true;
+}
+
+static int
+check_client_fields(const union proto_msg *m)
+{
+	bool ok = true;
+
+	switch ((enum proto_type)m->header.type) {
+	case PROTO_HELLO:
+		ok = m->hello.version_min <= m->hello.version_max &&
+		     string_ok(m->hello.pool, sizeof(m->hello.pool)) &&
+		     name_ok(m->hello.pool);
+		break;
+	case PROTO_ALLOC:
+		ok = m->alloc.tag != 0 && m->alloc.size_bytes != 0 &&
+		     m->alloc.count >= 1 && m->alloc.count <= PROTO_COUNT_MAX &&
+		     m->alloc.timeout_ms >= -1;
+		break;
+	case PROTO_DONE:
+		ok = m->done.tag != 0 && m->done.outcome <= PROTO_FAILED &&
+		     m->done.reserved == 0;
+		break;
+	case PROTO_CANCEL:
+		ok = m->tag.tag != 0;
+		break;
+	case PROTO_DOORBELL:
+	case PROTO_CLOSE:
+	case PROTO_WELCOME:
+	case PROTO_GRANT:
+	case PROTO_REFUSE:
+	case PROTO_RESTARTED:
+		break;
+	}
+	return ok ? 0 : PROTO_E_VALUE;
+}
+
+static int
+check_budd_fields(const union proto_msg *m)
+{
+	bool ok = true;
+
+	switch ((enum proto_type)m->header.type) {
+	case PROTO_WELCOME:
+		ok = m->welcome.base > 0 && m->welcome.base <= m->welcome.wall &&
+		     m->welcome.wall <= m->welcome.memory_size;
+		break;
+	case PROTO_GRANT:
+		ok = m->tag.tag != 0;
+		break;
+	case PROTO_REFUSE:
+		ok = m->refuse.error > 0 && m->refuse.reserved == 0 &&
+		     string_ok(m->refuse.reason, sizeof(m->refuse.reason));
+		break;
+	case PROTO_RESTARTED:
+	case PROTO_HELLO:
+	case PROTO_ALLOC:
+	case PROTO_DONE:
+	case PROTO_CANCEL:
+	case PROTO_DOORBELL:
+	case PROTO_CLOSE:
+		break;
+	}
+	return ok ? 0 : PROTO_E_VALUE;
+}
+
+static int
+check_frame(const union proto_msg *msg, size_t len, enum direction direction)
+{
+	if (len < sizeof(msg->header))
+		return PROTO_E_SIZE;
+	if (!type_exists(msg->header.type) ||
+	    types[msg->header.type].direction != direction)
+		return PROTO_E_TYPE;
+	if (len != types[msg->header.type].size || msg->header.size != len)
+		return PROTO_E_SIZE;
+	return 0;
+}
+
+int
+proto_check_client(const union proto_msg *msg, size_t len)
+{
+	int r = check_frame(msg, len, FROM_CLIENT);
+
+	return r != 0 ? r : check_client_fields(msg);
+}
+
+int
+proto_check_budd(const union proto_msg *msg, size_t len)
+{
+	int r = check_frame(msg, len, FROM_BUDD);
+
+	return r != 0 ? r : check_budd_fields(msg);
+}
+
+const char *
+proto_strerror(int error)
+{
+	switch (error) {
+	case PROTO_E_SIZE:
+		return "a message of the wrong size";
+	case PROTO_E_TYPE:
+		return "a message of a type that is not sent in this direction";
+	case PROTO_E_VALUE:
+		return "a message with a value out of range";
+	}
+	return "no error";
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * What a client and budd say to each other.
+ *
+ * client -> budd                  budd -> client
+ *   HELLO version, pool, wishes     WELCOME limits + memory, ledger   first, and once;
+ *                                   REFUSE tag 0, error, reason       or this, and the
+ * end ALLOC tag, size, count, timeout GRANT tag                         your turn: take
+ * it REFUSE tag, error, reason         instead of GRANT DONE tag, outcome the turn was
+ * used, or failed: GRANT follows CANCEL tag                      REFUSE tag, ECANCELED
+ * or the GRANT that crossed it DOORBELL no answer CLOSE no answer (ALLOC again, in
+ * order)         RESTARTED                         budd forgot who waits
+ *
+ * One message is one SOCK_SEQPACKET record of fixed size, in host byte order. Reserved
+ * fields and bytes behind the end of a string are zero. Numbers of types are never
+ * reused. Changing a struct raises PROTO_VERSION.
+ *
+ * Tags are the client's: not 0, and none twice while a request under it is alive. An
+ * ALLOC under a tag that budd knows already is ignored, so that a client which is not
+ * sure sends it again; so are DONE and CANCEL of one that it does not know, since
+ * messages cross. A client answers a GRANT that it does not expect with DONE,
+ * PROTO_USED.
+ */
+#ifndef PROTO_MESSAGES_H
+#define PROTO_MESSAGES_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROTO_VERSION      1u
+#define PROTO_NAME_SIZE    64u   /* of a pool's name, its NUL included */
+#define PROTO_REASON_SIZE  160u  /* of a refusal's text, its NUL included */
+#define PROTO_COUNT_MAX    1024u /* buffers in one request */
+#define PROTO_REQUESTS_MAX 4096u /* requests that one pool may have alive */
+
+enum proto_type {
+	PROTO_HELLO = 1,
+	PROTO_WELCOME = 2,
+	PROTO_ALLOC = 3,
+	PROTO_GRANT = 4,
+	PROTO_REFUSE = 5,
+	PROTO_DONE = 6,
+	PROTO_CANCEL = 7,
+	PROTO_DOORBELL = 8,
+	PROTO_CLOSE = 9,
+	PROTO_RESTARTED = 10,
+};
+
+enum proto_outcome {
+	PROTO_USED = 0, /* the turn was used, or is no longer wanted: forget the tag */
+	PROTO_FAILED = 1, /* nothing fitted: keep our place and grant again */
+};
+
+struct proto_header {
+	uint32_t type;
+	uint32_t size; /* of the whole record */
+};
+
+/* HELLO: the first message. The answer is WELCOME, or REFUSE with tag 0. */
+struct proto_hello {
+	struct proto_header header;
+	uint32_t version_min;
+	uint32_t version_max;
+	uint64_t base; /* wishes in bytes; 0: as the section says */
+	uint64_t add;
+	uint64_t wall;
+	char pool[PROTO_NAME_SIZE]; /* a section or a label; empty: "default" */
+};
+static_assert(sizeof(struct proto_hello) == 104, "wire format");
+
+/* WELCOME: with two descriptors, the memory and the ledger. Bytes. */
+struct proto_welcome {
+	struct proto_header header;
+	uint32_t version;
+	uint32_t ledger_version;
+	uint64_t pool_id;
+	uint64_t base;
+	uint64_t add;
+	uint64_t wall;
+	uint64_t
+	    memory_size; /* of the memfd: the most that the wall can be raised to */
+	uint64_t max_buffer;
+};
+static_assert(sizeof(struct proto_welcome) == 64, "wire format");
+
+/* ALLOC: @count buffers of @size_bytes, all or none. Answered by GRANT or REFUSE. */
+struct proto_alloc {
+	struct proto_header header;
+	uint64_t tag;
+	uint64_t size_bytes;
+	uint32_t count;     /* 1..PROTO_COUNT_MAX */
+	int32_t timeout_ms; /* 0: refuse rather than queue; -1: wait without end */
+};
+static_assert(sizeof(struct proto_alloc) == 32, "wire format");
+
+/* GRANT, CANCEL: nothing but a tag. */
+struct proto_tag {
+	struct proto_header header;
+	uint64_t tag;
+};
+static_assert(sizeof(struct proto_tag) == 16, "wire format");
+
+struct proto_done {
+	struct proto_header header;
+	uint64_t tag;
+	uint32_t outcome; /* enum proto_outcome */
+	uint32_t reserved;
+};
+static_assert(sizeof(struct proto_done) == 24, "wire format");
+
+struct proto_refuse {
+	struct proto_header header;
+	uint64_t tag;  /* 0: the HELLO, or the connection */
+	int32_t error; /* a positive errno */
+	uint32_t reserved;
+	char reason[PROTO_REASON_SIZE]; /* for people; may be empty */
+};
+static_assert(sizeof(struct proto_refuse) == 184, "wire format");
+
+/* DOORBELL, CLOSE, RESTARTED: nothing but the header. */
+
+/* Large enough for any record, and aligned for each. */
+union proto_msg {
+	struct proto_header header;
+	struct proto_hello hello;
+	struct proto_welcome welcome;
+	struct proto_alloc alloc;
+	struct proto_tag tag;
+	struct proto_done done;
+	struct proto_refuse refuse;
+};
+
+/** proto_init() - zero a message and fill in its header */
+void proto_init(union proto_msg *msg, enum proto_type type);
+/** proto_size() - the size of the records of a type; 0 for a type that there is not */
+size_t proto_size(uint32_t type);
+/** proto_name() - a type as a word, for logs; never NULL */
+const char *proto_name(uint32_t type);
+
+#define PROTO_E_SIZE \
+	1               /* shorter or longer than its type says, or another size in it \
+			 */
+#define PROTO_E_TYPE  2 /* no such type, or not in this direction */
+#define PROTO_E_VALUE 3 /* a field out of its range */
+
+/**
+ * proto_check_client() - is this record, as received, one that a client may send?
+ * @len:	bytes received
+ *
+ * Only what the message alone can tell; whether it is timely is the receiver's to know.
+ *
+ * Return: 0 or PROTO_E_*
+ */
+int proto_check_client(const union proto_msg *msg, size_t len);
+/** proto_check_budd() - the same for what budd sends */
+int proto_check_budd(const union proto_msg *msg, size_t len);
+/** proto_strerror() - a PROTO_E_* as a sentence */
+const char *proto_strerror(int error);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: ISC */
+
+/* The wire: one record and its descriptors. */
+#include "proto/wire.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+union control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(WIRE_FDS_MAX * sizeof(int))];
+};
+
+static int
+wire_error(int error)
+{
+	if (error == EAGAIN || error == EWOULDBLOCK)
+		return WIRE_E_AGAIN;
+	if (error == EPIPE || error == ECONNRESET || error == ENOTCONN)
+		return WIRE_E_CLOSED;
+	return -error;
+}
+
+int
+wire_send(int sock, const void *msg, size_t size, const int *fds, unsigned int nfds)
+{
+	union control control;
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)msg, .iov_len = size };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+	ssize_t n;
+
+	assert(nfds <= WIRE_FDS_MAX);
+	if (nfds > 0) {
+		memset(&control, 0, sizeof(control));
+		h.msg_control = control.bytes;
+		h.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		c = CMSG_FIRSTHDR(&h);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
+	}
+	do
+		n = sendmsg(sock, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n == -1 && errno == EINTR);
+	return n == -1 ? wire_error(errno) : 0;
+}
+
+/* Collects what came into @fds; closes what there is no room for. */
+static bool
+take_fds(struct msghdr *h, int *fds, unsigned int nfds)
+{
+	unsigned int got = 0;
+	bool ok = (h->msg_flags & MSG_CTRUNC) == 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			if (got < nfds) {
+				fds[got++] = fd;
+			} else {
+				close(fd);
+				ok = false;
+			}
+		}
+	}
+	return ok;
+}
+
+static void
+drop_fds(int *fds, unsigned int nfds)
+{
+	for (unsigned int i = 0; i < nfds; i++) {
+		if (fds[i] != -1)
+			close(fds[i]);
+		fds[i] = -1;
+	}
+}
+
+int
+wire_recv(int sock, void *msg, size_t size, size_t *lenp, int *fds, unsigned int nfds)
+{
+	union control control;
+	struct iovec iov = { .iov_base = msg, .iov_len = size };
+	struct msghdr h = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes) };
+	bool ok;
+	ssize_t n;
+
+	assert(nfds <= WIRE_FDS_MAX);
+	for (unsigned int i = 0; i < nfds; i++)
+		fds[i] = -1;
+	do
+		n = recvmsg(sock, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n == -1 && errno == EINTR);
+	if (n == -1)
+		return wire_error(errno);
+	ok = take_fds(&h, fds, nfds) && (h.msg_flags & MSG_TRUNC) == 0;
+	if (n == 0 || !ok) {
+		drop_fds(fds, nfds);
+		return n == 0 && ok ? WIRE_E_CLOSED : WIRE_E_BAD;
+	}
+	*lenp = (size_t)n;
+	return 0;
+}
