@@ -363,6 +363,17 @@ ledger_reopen_chunk(struct ledger *l, uint32_t chunk)
 	atomic_fetch_or(&l->free[chunk], UINT64_MAX);
 }
 
+bool
+ledger_chunk_is_open(const struct ledger *l, uint32_t chunk)
+{
+	uint8_t order = atomic_load(&l->order[chunk * CHUNK_FRAMES]);
+
+	assert(chunk < l->chunks);
+	if (atomic_load(&l->free[chunk]) != 0)
+		return true;
+	return order != LEDGER_CLOSED && order != LEDGER_NONE;
+}
+
 void
 ledger_set_queued(struct ledger *l, bool queued)
 {
@@ -433,21 +444,39 @@ ledger_idle_ticks(const struct ledger *l, struct chunk_range r, uint32_t tick)
 
 /* --- Plans --- */
 
+static int
+plan_reserve(struct ledger_plan *p, uint32_t chunks)
+{
+	uint64_t *words;
+
+	if (chunks <= p->capacity)
+		return 0;
+	if ((words = reallocarray(p->words, chunks, sizeof(*words))) == NULL)
+		return -ENOMEM;
+	p->words = words;
+	p->capacity = chunks;
+	return 0;
+}
+
 int
 ledger_plan_load(struct ledger_plan *p, const struct ledger *l, uint32_t opened)
 {
 	assert(opened <= l->chunks);
-	if (opened > p->capacity) {
-		uint64_t *words = reallocarray(p->words, opened, sizeof(*words));
-
-		if (words == NULL)
-			return -ENOMEM;
-		p->words = words;
-		p->capacity = opened;
-	}
+	if (plan_reserve(p, opened) != 0)
+		return -ENOMEM;
 	for (uint32_t c = 0; c < opened; c++)
 		p->words[c] = atomic_load(&l->free[c]);
 	p->chunks = opened;
+	return 0;
+}
+
+int
+ledger_plan_extend(struct ledger_plan *p, uint32_t chunks)
+{
+	if (plan_reserve(p, p->chunks + chunks) != 0)
+		return -ENOMEM;
+	for (uint32_t c = 0; c < chunks; c++)
+		p->words[p->chunks++] = UINT64_MAX;
 	return 0;
 }
 

@@ -142,6 +142,10 @@ bool ledger_close_chunk(struct ledger *l, uint32_t chunk);
 /** ledger_reopen_chunk() - put back a chunk that was closed just now, generation
  * unchanged */
 void ledger_reopen_chunk(struct ledger *l, uint32_t chunk);
+/** ledger_chunk_is_open() - after a death in the midst of opening or closing this chunk:
+ * was it open, or is it? Right unless a client's thread stands between taking the whole
+ * chunk and saying so in order[] */
+bool ledger_chunk_is_open(const struct ledger *l, uint32_t chunk);
 /** ledger_set_queued() - raise or lower `queued`; after raising it, look at the map
  * again */
 void ledger_set_queued(struct ledger *l, bool queued);
@@ -171,6 +175,8 @@ struct ledger_plan {
 
 /** ledger_plan_load() - copy the map of the first @opened chunks; 0 or -ENOMEM */
 int ledger_plan_load(struct ledger_plan *p, const struct ledger *l, uint32_t opened);
+/** ledger_plan_extend() - as if @chunks free ones followed; 0 or -ENOMEM */
+int ledger_plan_extend(struct ledger_plan *p, uint32_t chunks);
 /** ledger_plan_take() - take @count buffers of @order from the copy; false: not all fit
  */
 bool ledger_plan_take(struct ledger_plan *p, unsigned int order, uint32_t count);

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The arbiter: the unprivileged half of budd, one libevent loop. It listens to clients,
+ * feeds the core, asks the keeper for memory, and answers for the status. What it knows is
+ * a cache of the keeper's table, the records and the ledgers; it may die at any time.
+ */
+#ifndef DAEMON_ARBITER_H
+#define DAEMON_ARBITER_H
+
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "daemon/channel.h"
+#include "daemon/clock.h"
+#include "daemon/config.h"
+#include "daemon/core.h"
+
+struct event;
+struct event_base;
+struct evhttp;
+struct http;
+struct outq;
+struct session;
+
+TAILQ_HEAD(session_list, session);
+
+/* What the keeper gives an arbiter at its birth. Descriptors become the arbiter's. */
+struct arbiter_spec {
+	int channel;
+	int status_listener; /* -1: none */
+	int records;         /* memfd of the records */
+	uint32_t slots;
+	pid_t keeper_pid;
+	uint32_t restarts;      /* deaths of arbiters before this one */
+	struct instant started; /* when budd started */
+	uint64_t host_wall;
+	const char *config_path; /* NULL: the default */
+	const struct config *config;
+};
+
+struct arbiter {
+	struct event_base *base;
+	struct arbiter_spec spec;
+	struct config
+	    *reloaded; /* ours, after a reload; else spec.config is in force */
+	struct core core;
+	struct session_list sessions;
+	char *records;
+	struct outq *to_keeper;
+	struct event *from_keeper;
+	struct event *clockwork;
+	struct http *http;
+	int ready; /* the keeper has handed over all that there was */
+};
+
+/** arbiter_main() - run until the keeper goes away; returns the process's exit status */
+int arbiter_main(const struct arbiter_spec *spec);
+
+const struct config *arbiter_config(const struct arbiter *a);
+/** arbiter_tell_keeper() - queue a message to the keeper; never waits */
+void arbiter_tell_keeper(struct arbiter *a, const struct channel_msg *msg);
+/** arbiter_rewind() - set the timer to what the core needs next; after each use of it */
+void arbiter_rewind(struct arbiter *a);
+/** arbiter_record() - the record of a slot */
+struct record *arbiter_record(struct arbiter *a, uint32_t slot);
+
+/** clock_now() - CLOCK_MONOTONIC */
+struct instant clock_now(void);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * What keeper and arbiter say to each other, over a socket pair, as records of one size.
+ *
+ * keeper -> arbiter                          arbiter -> keeper
+ *   SESSION id, slot, peer, pool               CREATE id, chunks, name
+ *     + socket, pidfd [, ledger]               PIN id, from, to      one slice
+ *   READY     all that there was is yours      UNPIN id, from, to    one slice
+ *   CREATED id, error + ledger                 WELCOME id, the client's message
+ *   PINNED id, pinned, error                     (the keeper adds the descriptors)
+ *   UNPINNED id, pinned                        DESTROY id            the pool, not the
+ *   RELOAD    the configuration was changed                          session
+ *                                              END id                both
+ *
+ * The keeper answers CREATE, PIN and UNPIN, in their order, each once; answers about a
+ * session that the arbiter has ended meanwhile are passed over.
+ */
+#ifndef DAEMON_CHANNEL_H
+#define DAEMON_CHANNEL_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proto/messages.h"
+
+enum channel_type {
+	CHANNEL_SESSION = 1,
+	CHANNEL_READY,
+	CHANNEL_CREATED,
+	CHANNEL_PINNED,
+	CHANNEL_UNPINNED,
+	CHANNEL_RELOAD,
+	CHANNEL_CREATE,
+	CHANNEL_PIN,
+	CHANNEL_UNPIN,
+	CHANNEL_WELCOME,
+	CHANNEL_DESTROY,
+	CHANNEL_END,
+};
+
+struct channel_msg {
+	uint32_t type;
+	uint32_t id;   /* of the session, and so of its pool; never used twice */
+	uint32_t slot; /* SESSION: of the table, and of the records */
+	int32_t error; /* CREATED, PINNED: a positive errno */
+	uint32_t from; /* PIN, UNPIN: chunks */
+	uint32_t to;
+	uint32_t chunks; /* CREATE, SESSION: length of the memory; 0: no pool yet */
+	uint32_t pinned; /* PINNED, UNPINNED, SESSION: the prefix */
+	pid_t pid;       /* SESSION: the peer, as the kernel told it */
+	uid_t uid;
+	gid_t gid;
+	char name[PROTO_NAME_SIZE]; /* CREATE, SESSION: of the pool */
+	struct proto_welcome welcome;
+};
+
+#endif

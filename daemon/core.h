@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The core: what budd decides. It is given messages, the keeper's answers and the time, and
+ * acts through the operations below. It calls no socket, clock or libevent, so that the
+ * tests and the simulator run the very same code as budd.
+ *
+ *	request, done, cancel, doorbell ---+           +--> grant, refuse
+ *	pinned, unpinned (the keeper) -----+--> core --+--> pin, unpin   one slice a time
+ *	time passes -----------------------+           +--> opened
+ *
+ * core.c has the entry points and the clockwork, serve.c whose turn it is within a pool,
+ * grow.c how a pool grows and shrinks, release.c the release pass.
+ */
+#ifndef DAEMON_CORE_H
+#define DAEMON_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/clock.h"
+#include "daemon/pool.h"
+#include "proto/messages.h"
+
+#define SLICE_CHUNKS \
+	4u /* 1 MiB: pinned or given back before it is another pool's turn */
+
+struct core;
+
+/* What the core asks of the world. None of them calls back into the core. */
+struct core_ops {
+	/* Pin the chunks [r.from, r.to), at the end of the pinned prefix; then
+	 * core_pinned(). At most one of pin and unpin is under way for a pool. */
+	void (*pin)(void *ctx, struct pool *p, struct chunk_range r);
+	/* Give back the chunks [r.from, r.to), the end of the prefix; then
+	 * core_unpinned(). */
+	void (*unpin)(void *ctx, struct pool *p, struct chunk_range r);
+	void (*grant)(void *ctx, struct pool *p, uint64_t tag);
+	/* @error is a positive errno */
+	void (*refuse)(void *ctx, struct pool *p, uint64_t tag, int error);
+	/* The base block is there (error 0), or cannot be: a positive errno. The shell
+	 * closes a pool that failed. */
+	void (*opened)(void *ctx, struct pool *p, int error);
+};
+
+struct core_params {
+	uint64_t host_wall; /* bytes, ledgers' locked pages included */
+	int64_t tick_ns;
+	uint32_t release_ticks; /* the sample period */
+	uint32_t idle_ticks;
+};
+
+struct core_counters {
+	uint64_t passes;
+	uint64_t blocks_released;
+};
+
+TAILQ_HEAD(pool_list, pool);
+RB_HEAD(request_deadlines, request);
+
+struct core {
+	const struct core_ops *ops;
+	void *ctx;
+	struct core_params params;
+	struct pool_list pools; /* oldest first */
+	struct request_deadlines deadlines;
+	uint64_t committed; /* bytes of the host's wall that are pinned or promised */
+	uint32_t tick;
+	struct instant next_tick; /* INSTANT_NEVER: nothing to tick for */
+	struct core_counters counters;
+	struct ledger_plan plan; /* scratch of serve.c */
+};
+
+void core_init(struct core *c, const struct core_params *params,
+    const struct core_ops *ops, void *ctx);
+/** core_fini() - every pool must have been closed */
+void core_fini(struct core *c);
+/** core_set_params() - after the configuration was read again */
+void core_set_params(
+    struct core *c, const struct core_params *params, struct instant now);
+
+/**
+ * core_open() - a new pool: pins its base block
+ * @p:		pool_init()ed, with an empty record; the caller's, until core_close()
+ *
+ * Return: 0; -ENOSPC if the base does not fit into the host's wall. ops->opened() follows
+ */
+int core_open(struct core *c, struct pool *p);
+/** core_adopt() - a pool of an earlier arbiter, of which @pinned chunks are pinned; what
+ * was half done is finished */
+void core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now);
+/** core_close() - the pool is gone, with all that it held; its requests end unanswered */
+void core_close(struct core *c, struct pool *p, struct instant now);
+/** core_drop_requests() - the client is not listened to any more; its memory stays */
+void core_drop_requests(struct core *c, struct pool *p, struct instant now);
+
+/* What a client says; already validated as messages. */
+
+/** core_request() - ALLOC: is answered by grant or refuse, at once or later */
+void core_request(struct core *c, struct pool *p, const struct proto_alloc *alloc,
+    struct instant now);
+void core_done(struct core *c, struct pool *p, uint64_t tag, enum proto_outcome outcome,
+    struct instant now);
+void core_cancel(struct core *c, struct pool *p, uint64_t tag, struct instant now);
+void core_doorbell(struct core *c, struct pool *p, struct instant now);
+
+/* What the keeper answers; error is a positive errno. */
+
+void core_pinned(
+    struct core *c, struct pool *p, uint32_t pinned, int error, struct instant now);
+void core_unpinned(struct core *c, struct pool *p, uint32_t pinned, struct instant now);
+
+/** core_next_due() - when core_run() has something to do; INSTANT_NEVER: never */
+struct instant core_next_due(const struct core *c);
+/** core_run() - deadlines and ticks that are due */
+void core_run(struct core *c, struct instant now);
+
+/** core_check() - invariants of the core and of its pools; for tests and debug builds */
+bool core_check(const struct core *c);
+
+/* Between the core's own files. */
+
+/** serve() - grant whatever can be had, start to grow for what cannot, leave the rest */
+void serve(struct core *c, struct pool *p, struct instant now);
+/** serve_starved() - host memory became free: serve those who wait for it */
+void serve_starved(struct core *c, struct instant now);
+/** core_forget() - end a request without an answer */
+void core_forget(struct core *c, struct request *r);
+/** core_refuse() - end a request with @error, a positive errno */
+void core_refuse(struct core *c, struct request *r, int error);
+
+/** grow_fits_host() - would a pool of @planned chunks stay within the host's wall? */
+bool grow_fits_host(const struct core *c, const struct pool *p, uint32_t planned);
+/** grow_start() - add a block of @chunks and pin its first slice */
+void grow_start(struct core *c, struct pool *p, uint32_t chunks);
+/** shrink_start() - close the last additional block and give its first slice back; false:
+ * the client took something in it just now */
+bool shrink_start(struct core *c, struct pool *p);
+
+/** release_pass() - the periodic look at one pool; true: a block is being given back */
+bool release_pass(struct core *c, struct pool *p);
+/** release_is_due() - what the pass would do; the fixed rule */
+bool release_is_due(const struct core *c, const struct pool *p);
+
+/** core_wind() - set the tick going if there is anything to tick for */
+void core_wind(struct core *c, struct instant now);
+
+#endif

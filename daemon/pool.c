@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: ISC */
+
+/* A pool's blocks. pool.h has the picture and the invariants. */
+#include "daemon/pool.h"
+
+#include <assert.h>
+
+static uint32_t
+to_chunks(uint64_t bytes)
+{
+	return (uint32_t)(bytes / CHUNK_SIZE);
+}
+
+static void
+set_blocks(struct pool *p, uint32_t blocks)
+{
+	atomic_store(&p->record->blocks, blocks);
+}
+
+/* An arbiter that dies in the midst of this leaves a doubt, which settle() resolves. */
+static void
+begin_move(struct pool *p, uint32_t chunk)
+{
+	atomic_store(&p->record->doubt, chunk + 1);
+}
+
+static void
+end_move(struct pool *p, uint32_t opened)
+{
+	atomic_store(&p->record->opened, opened);
+	atomic_store(&p->record->doubt, 0);
+}
+
+static void
+settle(struct pool *p)
+{
+	uint32_t doubt = atomic_load(&p->record->doubt);
+
+	if (doubt != 0)
+		end_move(p, doubt - !ledger_chunk_is_open(&p->ledger, doubt - 1));
+}
+
+void
+pool_init(struct pool *p, uint32_t id, const struct pool_limits *limits,
+    const struct ledger *ledger, struct record *record)
+{
+	*p = (struct pool){
+		.id = id, .limits = *limits, .ledger = *ledger, .record = record
+	};
+	queue_init(&p->queue);
+	for (uint32_t i = 0; i < pool_blocks(p); i++)
+		p->planned += record->block_chunks[i];
+	settle(p);
+}
+
+uint32_t
+pool_blocks(const struct pool *p)
+{
+	return atomic_load_explicit(&p->record->blocks, memory_order_relaxed);
+}
+
+uint32_t
+pool_opened(const struct pool *p)
+{
+	return atomic_load_explicit(&p->record->opened, memory_order_relaxed);
+}
+
+struct chunk_range
+pool_block(const struct pool *p, uint32_t index)
+{
+	struct chunk_range r = { 0, p->record->block_chunks[0] };
+
+	assert(index < pool_blocks(p));
+	for (uint32_t i = 1; i <= index; i++) {
+		r.from = r.to;
+		r.to += p->record->block_chunks[i];
+	}
+	return r;
+}
+
+static struct chunk_range
+last_block(const struct pool *p)
+{
+	uint32_t last = p->record->block_chunks[pool_blocks(p) - 1];
+
+	return (struct chunk_range){ p->planned - last, p->planned };
+}
+
+struct chunk_range
+pool_block_open(const struct pool *p, uint32_t index)
+{
+	struct chunk_range r = pool_block(p, index);
+	uint32_t opened = pool_opened(p);
+
+	r.from = r.from < opened ? r.from : opened;
+	r.to = r.to < opened ? r.to : opened;
+	return r;
+}
+
+uint64_t
+pool_used(const struct pool *p)
+{
+	uint32_t opened = pool_opened(p);
+	uint64_t free =
+	    ledger_count_free(&p->ledger, (struct chunk_range){ 0, opened });
+
+	return opened * CHUNK_SIZE - free * FRAME_SIZE;
+}
+
+uint64_t
+pool_charge(const struct pool *p, uint32_t chunks)
+{
+	return chunks * CHUNK_SIZE + ledger_resident(p->ledger.chunks, chunks);
+}
+
+uint32_t
+pool_wall_chunks(const struct pool *p)
+{
+	return to_chunks(p->limits.wall);
+}
+
+uint32_t
+pool_floor(const struct pool *p)
+{
+	uint32_t floor = p->planned;
+
+	for (uint32_t i = pool_blocks(p); i > 1; i--) {
+		uint32_t from = floor - p->record->block_chunks[i - 1];
+
+		if (!ledger_is_empty(&p->ledger, (struct chunk_range){ from, floor }))
+			break;
+		floor = from;
+	}
+	return floor;
+}
+
+bool
+pool_check(const struct pool *p)
+{
+	uint32_t sum = 0, opened = pool_opened(p);
+
+	for (uint32_t i = 0; i < pool_blocks(p); i++)
+		sum += p->record->block_chunks[i];
+	if (opened > p->pinned || p->pinned > p->planned || p->planned != sum)
+		return false;
+	if (p->phase == POOL_STEADY && p->welcome)
+		return opened == p->pinned && p->pinned == p->planned && sum > 0;
+	return true;
+}
+
+void
+pool_add_block(struct pool *p, uint32_t chunks)
+{
+	uint32_t n = pool_blocks(p);
+
+	assert(n < RECORD_BLOCKS_MAX && p->phase == POOL_STEADY && chunks > 0);
+	assert(chunks <= p->ledger.chunks - p->planned);
+	p->record->block_chunks[n] = chunks;
+	set_blocks(p, n + 1);
+	p->planned += chunks;
+	p->phase = POOL_GROWING;
+}
+
+void
+pool_drop_rest(struct pool *p)
+{
+	uint32_t n = pool_blocks(p);
+	struct chunk_range last = last_block(p);
+
+	assert(p->phase == POOL_GROWING);
+	p->planned = p->pinned;
+	p->phase = POOL_STEADY;
+	if (p->pinned == last.from)
+		set_blocks(p, n - 1);
+	else
+		p->record->block_chunks[n - 1] = p->pinned - last.from;
+}
+
+void
+pool_open_to(struct pool *p, uint32_t chunks)
+{
+	assert(chunks <= p->pinned);
+	for (uint32_t c = pool_opened(p); c < chunks; c++) {
+		begin_move(p, c);
+		ledger_open_chunk(&p->ledger, c);
+		end_move(p, c + 1);
+	}
+	atomic_store(&p->ledger.header->open, chunks);
+}
+
+static void
+reopen(struct pool *p, struct chunk_range r)
+{
+	for (uint32_t c = r.from; c < r.to; c++) {
+		begin_move(p, c);
+		ledger_reopen_chunk(&p->ledger, c);
+		end_move(p, c + 1);
+	}
+}
+
+bool
+pool_close_last(struct pool *p)
+{
+	struct chunk_range last = last_block(p);
+
+	assert(p->phase == POOL_STEADY && pool_blocks(p) > 1);
+	if (!ledger_is_empty(&p->ledger, last))
+		return false;
+	for (uint32_t c = last.to; c > last.from; c--) {
+		begin_move(p, c - 1);
+		if (!ledger_close_chunk(&p->ledger, c - 1)) {
+			end_move(p, c);
+			reopen(p, (struct chunk_range){ c, last.to });
+			return false;
+		}
+		end_move(p, c - 1);
+	}
+	atomic_store(&p->ledger.header->open, last.from);
+	p->phase = POOL_RELEASING;
+	return true;
+}
+
+void
+pool_drop_block(struct pool *p)
+{
+	struct chunk_range last = last_block(p);
+
+	assert(p->phase == POOL_RELEASING && p->pinned == last.from);
+	set_blocks(p, pool_blocks(p) - 1);
+	p->planned = last.from;
+	p->phase = POOL_STEADY;
+}
+
+void
+pool_publish(struct pool *p, uint32_t tick)
+{
+	struct ledger_header *h = p->ledger.header;
+
+	atomic_store_explicit(&h->tick, tick, memory_order_relaxed);
+	atomic_store_explicit(&h->base, p->limits.base, memory_order_relaxed);
+	atomic_store_explicit(&h->add, p->limits.add, memory_order_relaxed);
+	atomic_store_explicit(&h->wall, p->limits.wall, memory_order_relaxed);
+	atomic_store_explicit(&h->pinned, p->pinned * CHUNK_SIZE, memory_order_relaxed);
+	atomic_store_explicit(&h->blocks, pool_blocks(p), memory_order_relaxed);
+	atomic_store_explicit(&h->waiting, p->queue.length, memory_order_relaxed);
+}

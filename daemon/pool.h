@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * A pool: the pinned prefix of one client's memory, as blocks.
+ *
+ * Block 0 is the base block; each additional one starts where the one before it ends; only
+ * the last one is ever released. Four marks divide the memory, in chunks from its start:
+ *
+ *	0 ......... opened ......... pinned ......... planned ......... wall
+ *	  the client's   pinned, not     blocks that      free to grow
+ *			 opened (yet)    are being pinned
+ *
+ * Invariants, which pool_check() tests:
+ *   P1  opened <= pinned <= planned, and planned is the sum of the blocks;
+ *   P2  planned <= wall, unless the wall was lowered below what was pinned already;
+ *   P3  steady: opened == pinned == planned, and there is a base block.
+ */
+#ifndef DAEMON_POOL_H
+#define DAEMON_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "daemon/clock.h"
+#include "daemon/queue.h"
+#include "daemon/record.h"
+#include "proto/ledger.h"
+
+enum pool_phase {
+	POOL_STEADY,
+	POOL_GROWING,   /* slices of the last block are being pinned */
+	POOL_RELEASING, /* slices of the last block, closed, are being given back */
+};
+
+/* What a pool was allowed when it was opened. Bytes, in whole chunks but for the wall. */
+struct pool_limits {
+	uint64_t base;
+	uint64_t add;
+	uint64_t wall;     /* as given: UsrWall */
+	uint64_t wall_max; /* length of the memory */
+	uint64_t max_buffer;
+	uint64_t headroom;
+	uint32_t weight;
+	uid_t uid;
+};
+
+struct pool {
+	TAILQ_ENTRY(pool) entry; /* of the core, oldest first */
+	uint32_t id;
+	bool welcome; /* its base block has been pinned once */
+	bool starved; /* its head waits for the host's wall */
+	enum pool_phase phase;
+	uint32_t pinned;     /* chunks, as the keeper said last */
+	uint32_t planned;    /* chunks */
+	uint32_t retry_tick; /* after a failed pin: no growing before this tick */
+	struct pool_limits limits;
+	struct ledger ledger;
+	struct record *record;
+	struct queue queue;
+	void *shell; /* whatever the shell keeps for it */
+};
+
+/** pool_init() - a pool without a block; @record is zero, or an earlier arbiter's
+ * @ledger:	room for limits->wall_max */
+void pool_init(struct pool *p, uint32_t id, const struct pool_limits *limits,
+    const struct ledger *ledger, struct record *record);
+
+/* What is. */
+uint32_t pool_blocks(const struct pool *p);
+uint32_t pool_opened(const struct pool *p);
+struct chunk_range pool_block(const struct pool *p, uint32_t index);
+/** pool_block_open() - the part of a block that the client may use */
+struct chunk_range pool_block_open(const struct pool *p, uint32_t index);
+/** pool_used() - bytes in buffers, as the ledger, and so the client, says */
+uint64_t pool_used(const struct pool *p);
+/** pool_charge() - what @chunks pinned cost the host, ledger pages included; bytes */
+uint64_t pool_charge(const struct pool *p, uint32_t chunks);
+/** pool_wall_chunks() - whole chunks below the wall */
+uint32_t pool_wall_chunks(const struct pool *p);
+/** pool_floor() - chunks that remain if all empty last additional blocks went */
+uint32_t pool_floor(const struct pool *p);
+bool pool_check(const struct pool *p);
+
+/* Steps. */
+/** pool_add_block() - record a block of @chunks at the end; it is to be pinned now */
+void pool_add_block(struct pool *p, uint32_t chunks);
+/** pool_drop_rest() - the last block ends where pinning ended; it goes if that is nothing */
+void pool_drop_rest(struct pool *p);
+/** pool_open_to() - open the chunks up to @chunks, which are pinned */
+void pool_open_to(struct pool *p, uint32_t chunks);
+/** pool_close_last() - take the last additional block from the client; false: it is used */
+bool pool_close_last(struct pool *p);
+/** pool_drop_block() - forget the last block, which has been given back */
+void pool_drop_block(struct pool *p);
+/** pool_publish() - tell the client the figures of bud_stat() and the tick */
+void pool_publish(struct pool *p, uint32_t tick);
+
+#endif

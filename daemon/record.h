@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * A pool's record: what outlives an arbiter, beside the keeper's table and the ledger.
+ *
+ * It lies in memory that the keeper made and each arbiter maps; the arbiter alone writes
+ * it, the keeper never reads it. Each step is one store, made in an order in which a death
+ * between any two of them leaves something that the next arbiter finishes by growing:
+ *
+ *   a block is added     its size, then `blocks`, then the keeper is asked for slices
+ *   a chunk is moved     (opened or closed) `doubt`, the ledger's word, `opened`, `doubt`
+ *   a block is dropped   all its chunks closed, slices given back, then `blocks`
+ */
+#ifndef DAEMON_RECORD_H
+#define DAEMON_RECORD_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define RECORD_BLOCKS_MAX 1024u
+
+struct record_counters {
+	uint64_t grants;   /* turns given; what the ledger alone served is not seen */
+	uint64_t queued;   /* requests that had to wait for memory */
+	uint64_t refused;  /* answered EAGAIN, EMSGSIZE or ENOMEM */
+	uint64_t timeouts; /* ended by their deadline */
+	uint64_t grown;    /* additional blocks pinned */
+	uint64_t released; /* additional blocks given back */
+};
+
+struct record {
+	_Atomic uint32_t blocks; /* the base block included; 0: not open yet */
+	_Atomic uint32_t opened; /* chunks */
+	_Atomic uint32_t doubt;  /* 1 + the chunk being moved; 0: none */
+	uint32_t tick_count;     /* ticks to the next release pass */
+	uint64_t wall;           /* as it stands now */
+	uint64_t add;
+	struct record_counters counters;
+	uint32_t block_chunks[RECORD_BLOCKS_MAX];
+};
+static_assert(sizeof(struct record) == 4096 + 80, "layout of the record");
+
+/* Records stand this far apart: most pools touch the first page of theirs alone. */
+#define RECORD_STRIDE 8192u
+
+#endif

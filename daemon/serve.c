@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Whose turn it is within a pool.
+ *
+ * The requests of a pool are served first in, first out; nobody overtakes, not even a small
+ * one past a large one. A grant is a turn: the client takes the buffer itself and says DONE.
+ * While anybody waits or has a turn out, `queued` is set, so that all other threads of the
+ * client stand behind. Several turns are out at once when a plan says that all of them fit.
+ *
+ * A head that does not fit makes the pool grow; at the pool's wall, empty last blocks give
+ * way to one that is large enough; failing that it waits, and those that would not wait are
+ * refused.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "daemon/core.h"
+
+static bool
+plan_granted(struct core *c, const struct pool *p)
+{
+	const struct request *r;
+
+	TAILQ_FOREACH (r, &p->queue.requests, entry)
+		if (r->state == REQUEST_GRANTED &&
+		    !ledger_plan_take(&c->plan, r->order, r->count))
+			return false;
+	return true;
+}
+
+static void
+grant(struct core *c, struct request *r)
+{
+	r->state = REQUEST_GRANTED;
+	r->pool->record->counters.grants++;
+	c->ops->grant(c->ctx, r->pool, r->tag);
+}
+
+/* Gives turns while they fit; returns the first request that does not, or NULL. */
+static struct request *
+grant_all_that_fit(struct core *c, struct pool *p)
+{
+	struct request *head = queue_head(&p->queue);
+
+	if (head == NULL)
+		return NULL;
+	if (ledger_plan_load(&c->plan, &p->ledger, pool_opened(p)) != 0 ||
+	    !plan_granted(c, p))
+		return head;
+	while (head != NULL && ledger_plan_take(&c->plan, head->order, head->count)) {
+		grant(c, head);
+		head = queue_head(&p->queue);
+	}
+	return head;
+}
+
+static bool
+turns_are_out(const struct pool *p)
+{
+	const struct request *r;
+
+	TAILQ_FOREACH (r, &p->queue.requests, entry)
+		if (r->state == REQUEST_GRANTED)
+			return true;
+	return false;
+}
+
+/* Would the head fit if the blocks above @floor were one new one that reaches the wall? */
+static bool
+fits_up_to_wall(
+    struct core *c, const struct pool *p, const struct request *head, uint32_t floor)
+{
+	uint32_t wall = pool_wall_chunks(p);
+
+	if (floor >= wall || ledger_plan_load(&c->plan, &p->ledger, floor) != 0 ||
+	    ledger_plan_extend(&c->plan, wall - floor) != 0)
+		return false;
+	return ledger_plan_take(&c->plan, head->order, head->count);
+}
+
+/*
+ * The block that would let the head in, and the mark at which it would start: the end of
+ * the pool, or lower if empty blocks have to go first. 0: it has to wait for a free.
+ *
+ * Blocks are equal, or as large as the buffer; a rest of the wall that is smaller stays
+ * unused. The exception is a head for which an empty pool would have no such block: it
+ * gets what is left below the wall, provided that it fits then.
+ */
+static uint32_t
+block_for(
+    struct core *c, const struct pool *p, const struct request *head, uint32_t *startp)
+{
+	uint32_t wall = pool_wall_chunks(p), base = pool_block(p, 0).to;
+	uint64_t add = p->limits.add / CHUNK_SIZE, size = request_chunks(head);
+	bool odd = size > base;
+
+	size = size > add ? size : add;
+	*startp = p->planned;
+	if (p->planned + size <= wall)
+		return (uint32_t)size;
+	if (turns_are_out(p))
+		return 0; /* what looks empty may be taken at any moment */
+	*startp = pool_floor(p);
+	if (*startp + size <= wall)
+		return (uint32_t)size;
+	if (odd && base + size > wall && fits_up_to_wall(c, p, head, *startp))
+		return wall - *startp;
+	return 0;
+}
+
+/* The head does not fit. True: something is under way that will call serve() again. */
+static bool
+make_room(struct core *c, struct pool *p, const struct request *head)
+{
+	uint32_t start, chunks;
+
+	p->starved = false;
+	if (p->phase != POOL_STEADY)
+		return true;
+	if (!p->welcome || c->tick < p->retry_tick)
+		return false;
+	chunks = block_for(c, p, head, &start);
+	if (chunks == 0)
+		return false;
+	if (start < p->planned)
+		return shrink_start(c, p);
+	if (pool_blocks(p) == RECORD_BLOCKS_MAX)
+		return false;
+	if (!grow_fits_host(c, p, p->planned + chunks)) {
+		p->starved = true;
+		return false;
+	}
+	grow_start(c, p, chunks);
+	return true;
+}
+
+static void
+refuse_those_that_only_tried(struct core *c, struct pool *p)
+{
+	struct request *r, *next;
+
+	TAILQ_FOREACH_SAFE (r, &p->queue.requests, entry, next)
+		if (r->try && r->state == REQUEST_WAITING)
+			core_refuse(c, r, EAGAIN);
+}
+
+static void
+count_those_that_wait(struct pool *p)
+{
+	struct request *r;
+
+	/* From the end: whoever was counted stands before all that were not. */
+	TAILQ_FOREACH_REVERSE(r, &p->queue.requests, request_list, entry)
+	{
+		if (r->counted)
+			break;
+		if (r->state == REQUEST_WAITING) {
+			r->counted = true;
+			p->record->counters.queued++;
+		}
+	}
+}
+
+void
+serve(struct core *c, struct pool *p, struct instant now)
+{
+	struct request *head;
+
+	if (p->queue.length > 0)
+		ledger_set_queued(&p->ledger, true); /* and only then look at the map */
+	while ((head = grant_all_that_fit(c, p)) != NULL && !make_room(c, p, head)) {
+		refuse_those_that_only_tried(c, p);
+		if (queue_head(&p->queue) == head)
+			break; /* it waits, and so do all behind it */
+	}
+	count_those_that_wait(p);
+	if (p->queue.length == 0)
+		ledger_set_queued(&p->ledger, false);
+	pool_publish(p, c->tick);
+	core_wind(c, now);
+}
+
+void
+serve_starved(struct core *c, struct instant now)
+{
+	struct pool *p;
+
+	TAILQ_FOREACH (p, &c->pools, entry)
+		if (p->starved)
+			serve(c, p, now);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * A session: one connection of a client, and the pool that was opened on it.
+ *
+ *	      HELLO          created        base pinned
+ *	NEW ---------> CREATING ------> OPENING ------> OPEN ---+
+ *	 |                |                |             |      | misbehaviour
+ *	 | hung up,       | cannot be      | does not    |      v
+ *	 | timeout,       v                v fit         |     DEAF  (the memory stays while
+ *	 | misbehaviour  REFUSED <---------+             |      |     the process lives)
+ *	 v                |                         CLOSE|      |
+ *	end <-------------+----------<-------------------+------+
+ *
+ * A session with a pool ends when its socket has hung up and its process is gone; CLOSE ends
+ * the pool at once.
+ */
+#ifndef DAEMON_SESSION_H
+#define DAEMON_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "daemon/arbiter.h"
+#include "daemon/channel.h"
+#include "daemon/pool.h"
+
+enum session_state {
+	SESSION_NEW,
+	SESSION_CREATING,
+	SESSION_OPENING,
+	SESSION_OPEN,
+	SESSION_REFUSED,
+	SESSION_DEAF,
+};
+
+struct session {
+	TAILQ_ENTRY(session) entry;
+	struct arbiter *arbiter;
+	enum session_state state;
+	uint32_t id;
+	uint32_t slot;
+	int sock;
+	int pidfd; /* -1 where the kernel has none */
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	bool hung_up;
+	bool gone;   /* the process */
+	bool broken; /* sending failed: to be dropped from the loop, not from here */
+	char name[PROTO_NAME_SIZE]; /* of the pool, as the client said it */
+	char section[PROTO_NAME_SIZE];
+	char command[16];
+	struct pool_limits limits;
+	struct pool pool; /* in OPENING, OPEN and DEAF */
+	void *ledger;     /* its mapping; NULL: none */
+	size_t ledger_size;
+	struct outq *out;
+	struct event *on_sock;
+	struct event *on_pid;
+	struct event *later; /* the HELLO's deadline; then, the end of what broke */
+};
+
+/** session_create() - a connection that the keeper accepted, or one of an earlier arbiter
+ * @msg:	CHANNEL_SESSION; msg->chunks != 0: it has a pool, and @ledger is its memfd
+ * @sock, @pidfd, @ledger: become the session's; -1: none
+ * Return: 0 or a negative errno; the descriptors are consumed either way */
+int session_create(
+    struct arbiter *a, const struct channel_msg *msg, int sock, int pidfd, int ledger);
+/** session_start() - listen to it; a pool of an earlier arbiter is told RESTARTED */
+void session_start(struct session *s);
+struct session *session_find(struct arbiter *a, uint32_t id);
+
+/* The keeper's answers. */
+void session_on_created(struct session *s, int error, int ledger);
+void session_on_pinned(struct session *s, uint32_t pinned, int error);
+void session_on_unpinned(struct session *s, uint32_t pinned);
+
+/** session_has_pool() - it is a pool that the core knows */
+bool session_has_pool(const struct session *s);
+/** session_free() - let go of everything here; tells the keeper nothing */
+void session_free(struct session *s);
+
+extern const struct core_ops
+    session_core_ops; /* ctx: struct arbiter; pool->shell: session */
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: ISC */
+
+/* The status as JSON: what the arbiter knows, in the words of the design. */
+#ifndef DAEMON_STATUS_H
+#define DAEMON_STATUS_H
+
+#include <cjson/cJSON.h>
+
+struct arbiter;
+struct session;
+
+/** status_all() - GET /v1/status; NULL: no memory. cJSON_Delete() it */
+cJSON *status_all(const struct arbiter *a);
+/** status_pool() - GET /v1/pools/ID: one element of "pools" */
+cJSON *status_pool(const struct session *s);
+
+#endif
