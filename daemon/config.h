@@ -5,7 +5,12 @@
  *
  * The file is INI, read with inih. Sizes are written 64M, 1G, 256K; times 500ms, 60s,
  * 5min, 2h. An unknown section or key, a key twice, and an impossible value are errors
- * that name file, line, value, limit and remedy.
+ * that name file, line, value, limit and remedy; all of a file's errors are told, not
+ * only the first.
+ *
+ * A key that a section does not give has the built-in default, in every section: what
+ * [pool default] says holds for the pools that have no section of their own, and for no
+ * others.
  */
 #ifndef DAEMON_CONFIG_H
 #define DAEMON_CONFIG_H
@@ -20,33 +25,44 @@
 
 #define CONFIG_PATH         SYSCONFDIR "/budd.conf"
 #define CONFIG_DEFAULT_POOL "default"
-#define CONFIG_CLIENTS_MAX  10000u /* the most that clients_max may be */
-#define CONFIG_BLOCKS_MAX   1000u  /* blocks that a pool may have at its wall_max */
+#define CONFIG_CLIENTS_MAX  10000u     /* the most that clients_max may be */
+#define CONFIG_BLOCKS_MAX   1000u      /* blocks that a pool may have at its wall_max */
+#define CONFIG_SECTIONS_MAX 1000u      /* of a file */
+#define CONFIG_FILE_MAX     (1u << 20) /* bytes of a file */
+#define CONFIG_ERRORS_MAX   100u /* errors told of one file; the others are counted */
 
 /* [host] */
 struct config_host {
 	uint64_t wall;   /* bytes pinned for all pools; 0: budd finds it out */
 	int64_t tick_ns; /* 500ms; 1ms..1h */
-	int64_t release_period_ns; /* 60s; at least a tick */
-	int64_t idle_ns;           /* 5min */
+	int64_t release_period_ns; /* 60s; at least a tick, at most 365d */
+	int64_t idle_ns;           /* 5min; 1ms..365d */
 	int64_t hello_timeout_ns;  /* 10s: a client that connects and says nothing */
-	uint32_t clients_max;      /* 1000 */
-	uint32_t overtaken_max;    /* 16 */
+	uint32_t clients_max;      /* 1000; 1..CONFIG_CLIENTS_MAX */
+	uint32_t overtaken_max;    /* 16; 0..10000 */
 };
 
-/* [pool NAME]: what the pools opened under that name are allowed. Bytes, in whole chunks. */
+/*
+ * [pool NAME]: what the pools opened under that name are allowed, in bytes.
+ *
+ * base <= wall <= wall_max, add <= wall, max_buffer <= wall_max, headroom <= wall, and
+ * at most CONFIG_BLOCKS_MAX blocks in wall_max. base, add and wall_max are whole
+ * chunks.
+ */
 struct config_pool {
 	STAILQ_ENTRY(config_pool) entry;
 	char name[PROTO_NAME_SIZE];
-	char user[64];  /* who may open it; empty: anybody */
-	char group[64]; /* or who is in this group; empty: anybody */
-	uint64_t base;
-	uint64_t add;
-	uint64_t wall;     /* as given, in bytes */
-	uint64_t wall_max; /* the length of the memfd: what the wall can be raised to */
-	uint64_t headroom;
-	uint64_t max_buffer;
-	uint32_t weight; /* 1..1000 */
+	char user[64];     /* who may open it; empty: anybody */
+	char group[64];    /* or who is in this group; empty: anybody */
+	uint64_t base;     /* 1M, or the wall if that is smaller */
+	uint64_t add;      /* a sixteenth of the wall, at least 1M, at most the wall */
+	uint64_t wall;     /* as given; 64M, or the host's wall if that is smaller */
+	uint64_t wall_max; /* the length of the memfd: what the wall can be raised to;
+			    * 16 x wall, but no more than the host's wall (in whole
+			    * chunks) where the file gives that */
+	uint64_t headroom; /* 0 */
+	uint64_t max_buffer; /* the wall */
+	uint32_t weight;     /* 1; 1..1000 */
 };
 
 struct config {
@@ -59,14 +75,18 @@ struct config {
  * config_load() - read a file
  * @path:	NULL: the default path, where a missing file means the defaults
  * @configp:	receives the configuration; written on success only; config_free() it
- * @errors:	receives what is wrong, and warnings, a line each: "FILE:LINE: reason"
+ * @errors:	receives what is wrong, and warnings, a line each: "FILE:LINE: reason",
+ *		"FILE:LINE: warning: reason"; or "FILE: reason" if no line is at fault
+ *
+ * Looks users and groups up, which may wait for the network; call it before serving.
  *
  * Return: 0, or -1 after at least one error line
  */
 int config_load(struct config **configp, const char *path, FILE *errors);
-/** config_parse() - the same for a text in memory, @name standing for the file's name */
+/** config_parse() - the same for a text in memory; @name is what errors call it */
 int config_parse(
     struct config **configp, const char *name, const char *text, FILE *errors);
+/** config_free() - NULL is fine */
 void config_free(struct config *c);
 
 /** config_pool_find() - the section of that name, else "default"; never NULL */
@@ -75,9 +95,23 @@ const struct config_pool *config_pool_find(const struct config *c, const char *n
 /** config_wall_mib() - a wall rounded to the nearest MiB */
 uint64_t config_wall_mib(uint64_t wall_bytes);
 
-/** config_parse_size() - "64M" -> bytes; 0 or -EINVAL, -ERANGE */
+/**
+ * config_parse_size() - "64M" -> bytes
+ *
+ * Decimal digits, then nothing or one of K, M, G, T, P, E in either case.
+ *
+ * Return: 0; -EINVAL: no size; -ERANGE: more than 64 bits. *bytesp is written on
+ * success only.
+ */
 int config_parse_size(const char *text, uint64_t *bytesp);
-/** config_parse_time() - "500ms", "60s", "5min", "2h" -> ns; 0 or -EINVAL, -ERANGE */
+/**
+ * config_parse_time() - "500ms" -> ns
+ *
+ * Decimal digits, then one of us, ms, s, min, h, d.
+ *
+ * Return: 0; -EINVAL: no time; -ERANGE: more than 292 years. *nsp is written on success
+ * only.
+ */
 int config_parse_time(const char *text, int64_t *nsp);
 
 #endif
