@@ -90,9 +90,21 @@ core_close(struct core *c, struct pool *p, struct instant now)
 /* --- Requests --- */
 
 void
+core_set_state(struct core *c, struct request *r, enum request_state state)
+{
+	bool timed = r->deadline.ns != INSTANT_NEVER.ns && state != r->state;
+
+	if (timed && state == REQUEST_GRANTED)
+		RB_REMOVE(request_deadlines, &c->deadlines, r);
+	r->state = state;
+	if (timed && state == REQUEST_WAITING)
+		RB_INSERT(request_deadlines, &c->deadlines, r);
+}
+
+void
 core_forget(struct core *c, struct request *r)
 {
-	if (r->deadline.ns != INSTANT_NEVER.ns)
+	if (r->state == REQUEST_WAITING && r->deadline.ns != INSTANT_NEVER.ns)
 		RB_REMOVE(request_deadlines, &c->deadlines, r);
 	queue_remove(&r->pool->queue, r);
 }
@@ -180,7 +192,7 @@ core_done(struct core *c, struct pool *p, uint64_t tag, enum proto_outcome outco
 	if (outcome == PROTO_USED)
 		core_forget(c, r);
 	else
-		r->state = REQUEST_WAITING;
+		core_set_state(c, r, REQUEST_WAITING);
 	serve(c, p, now);
 }
 

@@ -124,6 +124,9 @@ bool core_check(const struct core *c);
 void serve(struct core *c, struct pool *p, struct instant now);
 /** serve_starved() - host memory became free: serve those who wait for it */
 void serve_starved(struct core *c, struct instant now);
+/** core_set_state() - a turn given, or failed; the deadline ends the waiting, never a turn,
+ * which is an answer */
+void core_set_state(struct core *c, struct request *r, enum request_state state);
 /** core_forget() - end a request without an answer */
 void core_forget(struct core *c, struct request *r);
 /** core_refuse() - end a request with @error, a positive errno */

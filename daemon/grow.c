@@ -45,6 +45,7 @@ end_growth(struct core *c, struct pool *p)
 	p->phase = POOL_STEADY;
 	if (!p->welcome) {
 		p->welcome = true;
+		pool_publish(p, c->tick); /* a client may ask as soon as it is welcome */
 		c->ops->opened(c->ctx, p, 0);
 	} else {
 		p->record->counters.grown++;
@@ -55,9 +56,12 @@ end_growth(struct core *c, struct pool *p)
 static void
 give_up_growth(struct core *c, struct pool *p, int error)
 {
+	uint32_t blocks = pool_blocks(p);
+
 	c->committed -= pool_charge(p, p->planned);
 	pool_drop_rest(p);
 	c->committed += pool_charge(p, p->planned);
+	p->record->counters.grown += p->welcome && pool_blocks(p) == blocks;
 	p->retry_tick = c->tick + 1;
 	if (!p->welcome)
 		c->ops->opened(c->ctx, p, error);
@@ -72,6 +76,7 @@ core_pinned(
 		give_up_growth(c, p, error);
 		if (p->welcome)
 			serve(c, p, now);
+		serve_starved(c, now); /* the rest was promised to us */
 		return;
 	}
 	p->pinned = pinned;
@@ -127,8 +132,15 @@ core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now)
 {
 	TAILQ_INSERT_TAIL(&c->pools, p, entry);
 	c->committed += pool_charge(p, p->planned);
-	p->welcome = true;
+	if (c->tick < p->record->tick)
+		c->tick = p->record->tick; /* else all its stamps are of the future */
+	pool_publish(p, c->tick);
 	p->pinned = pinned;
+	if (pool_blocks(p) == 0) { /* the death came before its base was begun */
+		grow_start(c, p, (uint32_t)(p->limits.base / CHUNK_SIZE));
+		return;
+	}
+	p->welcome = pinned >= pool_block(p, 0).to; /* else opened() is still to come */
 	pool_open_to(p, pinned);
 	if (p->pinned < p->planned) {
 		p->phase = POOL_GROWING;

@@ -236,6 +236,7 @@ pool_publish(struct pool *p, uint32_t tick)
 {
 	struct ledger_header *h = p->ledger.header;
 
+	p->record->tick = tick;
 	atomic_store_explicit(&h->tick, tick, memory_order_relaxed);
 	atomic_store_explicit(&h->base, p->limits.base, memory_order_relaxed);
 	atomic_store_explicit(&h->add, p->limits.add, memory_order_relaxed);

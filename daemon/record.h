@@ -34,12 +34,14 @@ struct record {
 	_Atomic uint32_t opened; /* chunks */
 	_Atomic uint32_t doubt;  /* 1 + the chunk being moved; 0: none */
 	uint32_t tick_count;     /* ticks to the next release pass */
-	uint64_t wall;           /* as it stands now */
+	uint32_t tick;           /* of the core, as last published in the ledger */
+	uint32_t reserved;
+	uint64_t wall; /* as it stands now */
 	uint64_t add;
 	struct record_counters counters;
 	uint32_t block_chunks[RECORD_BLOCKS_MAX];
 };
-static_assert(sizeof(struct record) == 4096 + 80, "layout of the record");
+static_assert(sizeof(struct record) == 4096 + 88, "layout of the record");
 
 /* Records stand this far apart: most pools touch the first page of theirs alone. */
 #define RECORD_STRIDE 8192u

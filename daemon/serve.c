@@ -32,7 +32,7 @@ plan_granted(struct core *c, const struct pool *p)
 static void
 grant(struct core *c, struct request *r)
 {
-	r->state = REQUEST_GRANTED;
+	core_set_state(c, r, REQUEST_GRANTED);
 	r->pool->record->counters.grants++;
 	c->ops->grant(c->ctx, r->pool, r->tag);
 }
@@ -123,14 +123,14 @@ make_room(struct core *c, struct pool *p, const struct request *head)
 	chunks = block_for(c, p, head, &start);
 	if (chunks == 0)
 		return false;
+	if (!grow_fits_host(c, p, start + chunks)) {
+		p->starved = true;
+		return false;
+	}
 	if (start < p->planned)
 		return shrink_start(c, p);
 	if (pool_blocks(p) == RECORD_BLOCKS_MAX)
 		return false;
-	if (!grow_fits_host(c, p, p->planned + chunks)) {
-		p->starved = true;
-		return false;
-	}
 	grow_start(c, p, chunks);
 	return true;
 }

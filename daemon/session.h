@@ -4,16 +4,15 @@
  * A session: one connection of a client, and the pool that was opened on it.
  *
  *	      HELLO          created        base pinned
- *	NEW ---------> CREATING ------> OPENING ------> OPEN ---+
- *	 |                |                |             |      | misbehaviour
- *	 | hung up,       | cannot be      | does not    |      v
- *	 | timeout,       v                v fit         |     DEAF  (the memory stays while
- *	 | misbehaviour  REFUSED <---------+             |      |     the process lives)
- *	 v                |                         CLOSE|      |
- *	end <-------------+----------<-------------------+------+
+ *	NEW ---------> CREATING ------> OPENING ------> OPEN ---> DEAF
+ *	 |                |                |             |          |
+ *	 | hung up, timeout, misbehaviour, refused       | CLOSE    | the process is gone
+ *	 v                v                v             v          v
+ *	end <-------------+----------------+-------------+----------+
  *
- * A session with a pool ends when its socket has hung up and its process is gone; CLOSE ends
- * the pool at once.
+ * A session whose client has memory ends when its socket has hung up and its process is
+ * gone, or at once by CLOSE. DEAF: it misbehaved, or hung up and lives; nobody listens to
+ * it any more, and its memory stays.
  */
 #ifndef DAEMON_SESSION_H
 #define DAEMON_SESSION_H
@@ -31,7 +30,6 @@ enum session_state {
 	SESSION_CREATING,
 	SESSION_OPENING,
 	SESSION_OPEN,
-	SESSION_REFUSED,
 	SESSION_DEAF,
 };
 
@@ -46,14 +44,15 @@ struct session {
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
-	bool hung_up;
-	bool gone;   /* the process */
-	bool broken; /* sending failed: to be dropped from the loop, not from here */
+	bool gone;      /* the process */
+	int open_error; /* why the base could not be pinned; a positive errno */
+	const char
+	    *broken; /* why it is to be dropped, from the loop; NULL: it is not */
 	char name[PROTO_NAME_SIZE]; /* of the pool, as the client said it */
 	char section[PROTO_NAME_SIZE];
 	char command[16];
 	struct pool_limits limits;
-	struct pool pool; /* in OPENING, OPEN and DEAF */
+	struct pool pool; /* from OPENING on */
 	void *ledger;     /* its mapping; NULL: none */
 	size_t ledger_size;
 	struct outq *out;

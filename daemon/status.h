@@ -11,7 +11,10 @@ struct session;
 
 /** status_all() - GET /v1/status; NULL: no memory. cJSON_Delete() it */
 cJSON *status_all(const struct arbiter *a);
-/** status_pool() - GET /v1/pools/ID: one element of "pools" */
+/** status_pools() - GET /v1/pools: who there is, without a look into any ledger */
+cJSON *status_pools(const struct arbiter *a);
+/** status_pool() - GET /v1/pools/ID: one element of "pools", its blocks with a picture:
+ * "map" has a digit a cell, 0 (free) to 8 (all used), or x: not opened (yet) */
 cJSON *status_pool(const struct session *s);
 
 #endif

@@ -480,13 +480,15 @@ ledger_plan_extend(struct ledger_plan *p, uint32_t chunks)
 	return 0;
 }
 
+/* Looks from *@fromp on, below which nothing of that order is left. */
 static bool
-plan_take_one(struct ledger_plan *p, unsigned int order)
+plan_take_one(struct ledger_plan *p, unsigned int order, uint32_t *fromp)
 {
 	uint32_t n = ledger_order_chunks(order), run = 0;
 	int bit;
 
-	for (uint32_t c = 0; c < p->chunks; c++) {
+	for (uint32_t c = *fromp; c < p->chunks; c++) {
+		*fromp = c;
 		if (order <= CHUNK_ORDER) {
 			if ((bit = run_find(p->words[c], order)) < 0)
 				continue;
@@ -505,7 +507,9 @@ plan_take_one(struct ledger_plan *p, unsigned int order)
 bool
 ledger_plan_take(struct ledger_plan *p, unsigned int order, uint32_t count)
 {
-	while (count > 0 && plan_take_one(p, order))
+	uint32_t from = 0;
+
+	while (count > 0 && plan_take_one(p, order, &from))
 		count--;
 	return count == 0;
 }

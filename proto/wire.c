@@ -105,9 +105,11 @@ wire_recv(int sock, void *msg, size_t size, size_t *lenp, int *fds, unsigned int
 	assert(nfds <= WIRE_FDS_MAX);
 	for (unsigned int i = 0; i < nfds; i++)
 		fds[i] = -1;
+	/* ECONNRESET comes once, when the peer closed with unread messages of ours; and
+	 * before what it had sent, which may be a CLOSE or a REFUSE. */
 	do
 		n = recvmsg(sock, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n == -1 && errno == EINTR);
+	while (n == -1 && (errno == EINTR || errno == ECONNRESET));
 	if (n == -1)
 		return wire_error(errno);
 	ok = take_fds(&h, fds, nfds) && (h.msg_flags & MSG_TRUNC) == 0;

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: ISC */
+
+/* The arbiter: the loop around the core. */
+#include "daemon/arbiter.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/http.h"
+#include "daemon/log.h"
+#include "daemon/outq.h"
+#include "daemon/record.h"
+#include "daemon/session.h"
+#include "proto/wire.h"
+
+/* Two slices a pool under way, and what a session needs beside. */
+#define TO_KEEPER_MAX(slots) (8 * (size_t)(slots))
+#define CHANNEL_FDS          3u
+
+struct instant
+clock_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (struct instant){ ts.tv_sec * NS_PER_S + ts.tv_nsec };
+}
+
+const struct config *
+arbiter_config(const struct arbiter *a)
+{
+	return a->reloaded != NULL ? a->reloaded : a->spec.config;
+}
+
+struct record *
+arbiter_record(struct arbiter *a, uint32_t slot)
+{
+	return (struct record *)(void *)(a->records + (size_t)slot * RECORD_STRIDE);
+}
+
+void
+arbiter_tell_keeper(struct arbiter *a, const struct channel_msg *msg)
+{
+	int r = outq_send(a->to_keeper, msg, sizeof(*msg));
+
+	if (r == 0)
+		return;
+	/* Without the keeper there is nothing to do; the next arbiter begins afresh. */
+	log_err("arbiter", "the keeper does not take a message (%d)", r);
+	event_base_loopbreak(a->base);
+}
+
+void
+arbiter_rewind(struct arbiter *a)
+{
+	struct instant due = core_next_due(&a->core), now;
+	struct timeval tv;
+	int64_t wait;
+
+	if (due.ns == INSTANT_NEVER.ns) {
+		event_del(a->clockwork);
+		return;
+	}
+	now = clock_now();
+	wait = due.ns > now.ns ? due.ns - now.ns : 0;
+	wait = (wait + 999) / 1000; /* never before it is due */
+	tv.tv_sec = wait / 1000000;
+	tv.tv_usec = wait % 1000000;
+	event_add(a->clockwork, &tv);
+}
+
+static void
+arbiter_on_clockwork(evutil_socket_t fd, short events, void *arg)
+{
+	struct arbiter *a = arg;
+
+	(void)fd;
+	(void)events;
+	core_run(&a->core, clock_now());
+	arbiter_rewind(a);
+}
+
+static struct core_params
+params_of(const struct config_host *host, uint64_t host_wall)
+{
+	int64_t release = host->release_period_ns / host->tick_ns;
+	int64_t idle = (host->idle_ns + host->tick_ns - 1) / host->tick_ns;
+
+	return (struct core_params){ .host_wall = host_wall,
+		.tick_ns = host->tick_ns,
+		.release_ticks = release > 0 ? (uint32_t)release : 1,
+		.idle_ticks = (uint32_t)idle };
+}
+
+/* --- From the keeper --- */
+
+static void
+arbiter_reload(struct arbiter *a)
+{
+	struct config *config;
+	struct core_params params;
+
+	if (config_load(&config, a->spec.config_path, stderr) != 0) {
+		log_err("arbiter", "the configuration cannot be read by the arbiter");
+		return;
+	}
+	config_free(a->reloaded);
+	a->reloaded = config;
+	params = params_of(&config->host,
+	    config->host.wall != 0 ? config->host.wall : a->core.params.host_wall);
+	core_set_params(&a->core, &params, clock_now());
+}
+
+static void
+on_session(struct arbiter *a, const struct channel_msg *msg, const int *fds)
+{
+	int pidfd = fds[1], r;
+	struct channel_msg end = {
+		.type = CHANNEL_END, .id = msg->id, .slot = msg->slot
+	};
+
+	if (msg->error != 0 && pidfd != -1) {
+		close(pidfd);
+		pidfd = -1;
+	}
+	r = session_create(a, msg, fds[0], pidfd, fds[2]);
+	if (r != 0) {
+		log_errno(
+		    "arbiter", -r, "cannot serve session %u, and end it", msg->id);
+		arbiter_tell_keeper(a, &end);
+	} else if (a->ready) {
+		session_start(session_find(a, msg->id));
+	}
+}
+
+static void
+on_ready(struct arbiter *a)
+{
+	struct session *s;
+
+	TAILQ_FOREACH (s, &a->sessions, entry)
+		session_start(s);
+	a->ready = true;
+	log_info("arbiter", "serving");
+}
+
+static void
+on_answer(struct arbiter *a, const struct channel_msg *msg, int fd)
+{
+	struct session *s = session_find(a, msg->id);
+
+	if (s == NULL) {
+		if (fd != -1)
+			close(fd);
+		return;
+	}
+	if (msg->type == CHANNEL_CREATED)
+		session_on_created(s, msg->error, fd);
+	else if (msg->type == CHANNEL_PINNED)
+		session_on_pinned(s, msg->pinned, msg->error);
+	else
+		session_on_unpinned(s, msg->pinned);
+}
+
+static void
+on_message(struct arbiter *a, const struct channel_msg *msg, const int *fds)
+{
+	switch ((enum channel_type)msg->type) {
+	case CHANNEL_SESSION:
+		on_session(a, msg, fds);
+		return;
+	case CHANNEL_READY:
+		on_ready(a);
+		return;
+	case CHANNEL_CREATED:
+	case CHANNEL_PINNED:
+	case CHANNEL_UNPINNED:
+		on_answer(a, msg, fds[0]);
+		return;
+	case CHANNEL_RELOAD:
+		arbiter_reload(a);
+		return;
+	case CHANNEL_CREATE:
+	case CHANNEL_PIN:
+	case CHANNEL_UNPIN:
+	case CHANNEL_WELCOME:
+	case CHANNEL_DESTROY:
+	case CHANNEL_END:
+		break;
+	}
+	log_err("arbiter", "the keeper sent a message of type %u", msg->type);
+}
+
+static void
+arbiter_on_keeper(evutil_socket_t fd, short events, void *arg)
+{
+	struct arbiter *a = arg;
+	struct channel_msg msg;
+	int fds[CHANNEL_FDS];
+	size_t len;
+	int r = wire_recv(fd, &msg, sizeof(msg), &len, fds, CHANNEL_FDS);
+
+	(void)events;
+	if (r == WIRE_E_AGAIN)
+		return;
+	if (r != 0 || len != sizeof(msg)) {
+		event_base_loopbreak(a->base); /* the keeper is gone, and so are we */
+		return;
+	}
+	on_message(a, &msg, fds);
+	arbiter_rewind(a);
+}
+
+/* --- Life --- */
+
+static int
+arbiter_init(struct arbiter *a, const struct arbiter_spec *spec)
+{
+	struct core_params params = params_of(&spec->config->host, spec->host_wall);
+
+	*a = (struct arbiter){ .spec = *spec };
+	TAILQ_INIT(&a->sessions);
+	core_init(&a->core, &params, &session_core_ops, a);
+	a->records = mmap(NULL, (size_t)spec->slots * RECORD_STRIDE,
+	    PROT_READ | PROT_WRITE, MAP_SHARED, spec->records, 0);
+	if (a->records == MAP_FAILED)
+		return -errno;
+	if ((a->base = event_base_new()) == NULL)
+		return -ENOMEM;
+	a->to_keeper = outq_create(a->base, spec->channel, TO_KEEPER_MAX(spec->slots));
+	a->from_keeper = event_new(
+	    a->base, spec->channel, EV_READ | EV_PERSIST, arbiter_on_keeper, a);
+	a->clockwork = evtimer_new(a->base, arbiter_on_clockwork, a);
+	if (a->to_keeper == NULL || a->from_keeper == NULL || a->clockwork == NULL)
+		return -ENOMEM;
+	if (spec->status_listener != -1)
+		a->http = http_create(a, spec->status_listener);
+	return event_add(a->from_keeper, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+/* The process ends next: what the system takes back anyway is not taken apart here, but
+ * for what a leak checker would hold against us. */
+static void
+arbiter_fini(struct arbiter *a)
+{
+	struct session *s;
+
+	while ((s = TAILQ_FIRST(&a->sessions)) != NULL) {
+		if (session_has_pool(s))
+			core_close(&a->core, &s->pool, clock_now());
+		session_free(s);
+	}
+	core_fini(&a->core);
+	http_free(a->http);
+	outq_free(a->to_keeper);
+	event_free(a->from_keeper);
+	event_free(a->clockwork);
+	event_base_free(a->base);
+	config_free(a->reloaded);
+}
+
+int
+arbiter_main(const struct arbiter_spec *spec)
+{
+	struct arbiter a;
+	int r;
+
+	setproctitle("arbiter");
+	prctl(PR_SET_DUMPABLE, 0);
+	if ((r = arbiter_init(&a, spec)) != 0) {
+		log_errno("arbiter", -r, "cannot start");
+		return 1;
+	}
+	event_base_dispatch(a.base);
+	arbiter_fini(&a);
+	return 0;
+}

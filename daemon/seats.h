@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The connections of the status socket: SEATS_MAX of them. Whoever comes beyond that is
+ * let in, and the one that came first is cut off: so those who stay and say nothing do not
+ * keep out the operator who looks why.
+ */
+#ifndef DAEMON_SEATS_H
+#define DAEMON_SEATS_H
+
+struct bufferevent;
+struct event_base;
+struct seats;
+
+#define SEATS_MAX 64u
+
+/** seats_create() - NULL: no memory */
+struct seats *seats_create(void);
+/** seats_take() - evhttp's callback for a new connection
+ * Return: for evhttp, which frees it; NULL: no memory, evhttp makes its own */
+struct bufferevent *seats_take(struct seats *s, struct event_base *base);
+/** seats_free() - after evhttp_free() */
+void seats_free(struct seats *s);
+
+#endif

@@ -1,0 +1,656 @@
+/* SPDX-License-Identifier: ISC */
+
+/* A session: messages into the core, and the core's answers into messages. */
+#include "daemon/session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/access.h"
+#include "daemon/log.h"
+#include "daemon/outq.h"
+#include "proto/wire.h"
+
+#define MESSAGES_A_TURN 16 /* of one client, before it is another's turn */
+
+/* Each request has one answer; two of them, and what else there is, may wait unread. */
+#define OUT_MAX (2 * PROTO_REQUESTS_MAX)
+
+static void session_on_readable(evutil_socket_t fd, short events, void *arg);
+static void session_on_pid(evutil_socket_t fd, short events, void *arg);
+static void session_on_later(evutil_socket_t fd, short events, void *arg);
+
+#define SUBJECT       "pool %u %s (uid %u pid %d %s)"
+#define SUBJECT_OF(s) (s)->id, (s)->name, (s)->uid, (s)->pid, (s)->command
+
+/* --- Life --- */
+
+static void
+read_command(struct session *s)
+{
+	char path[32];
+	ssize_t n;
+	int fd;
+
+	strlcpy(s->command, "?", sizeof(s->command));
+	snprintf(path, sizeof(path), "/proc/%d/comm", s->pid);
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) == -1)
+		return;
+	if ((n = read(fd, s->command, sizeof(s->command) - 1)) > 0)
+		s->command[s->command[n - 1] == '\n' ? n - 1 : n] = '\0';
+	close(fd);
+}
+
+static int
+map_ledger(struct session *s, int fd, uint32_t chunks, struct ledger *l)
+{
+	void *p;
+
+	s->ledger_size = ledger_size(chunks);
+	p = mmap(NULL, s->ledger_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	s->ledger = p;
+	ledger_attach(l, p, chunks);
+	return 0;
+}
+
+static struct session *
+session_new(struct arbiter *a, const struct channel_msg *msg, int sock, int pidfd)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return NULL;
+	s->arbiter = a;
+	s->id = msg->id;
+	s->slot = msg->slot;
+	s->pid = msg->pid;
+	s->uid = msg->uid;
+	s->gid = msg->gid;
+	s->sock = sock;
+	s->pidfd = pidfd;
+	read_command(s);
+	s->out = outq_create(a->base, sock, OUT_MAX);
+	s->on_sock =
+	    event_new(a->base, sock, EV_READ | EV_PERSIST, session_on_readable, s);
+	s->later = event_new(a->base, -1, 0, session_on_later, s);
+	if (pidfd != -1)
+		s->on_pid = event_new(a->base, pidfd, EV_READ, session_on_pid, s);
+	TAILQ_INSERT_TAIL(&a->sessions, s, entry);
+	return s;
+}
+
+void
+session_free(struct session *s)
+{
+	TAILQ_REMOVE(&s->arbiter->sessions, s, entry);
+	outq_free(s->out);
+	if (s->on_sock != NULL)
+		event_free(s->on_sock);
+	if (s->on_pid != NULL)
+		event_free(s->on_pid);
+	if (s->later != NULL)
+		event_free(s->later);
+	if (s->ledger != NULL)
+		munmap(s->ledger, s->ledger_size);
+	close(s->sock);
+	if (s->pidfd != -1)
+		close(s->pidfd);
+	free(s);
+}
+
+struct session *
+session_find(struct arbiter *a, uint32_t id)
+{
+	struct session *s;
+
+	TAILQ_FOREACH (s, &a->sessions, entry)
+		if (s->id == id)
+			return s;
+	return NULL;
+}
+
+bool
+session_has_pool(const struct session *s)
+{
+	return s->state == SESSION_OPENING || s->state == SESSION_OPEN ||
+	       s->state == SESSION_DEAF;
+}
+
+static void
+tell_keeper(struct session *s, enum channel_type type)
+{
+	struct channel_msg msg = { .type = type, .id = s->id, .slot = s->slot };
+
+	arbiter_tell_keeper(s->arbiter, &msg);
+}
+
+/* The keeper hears of it before the core hands out what becomes free: it works in order. */
+static void
+session_end(struct session *s, const char *why)
+{
+	struct arbiter *a = s->arbiter;
+
+	if (session_has_pool(s)) {
+		log_info("session",
+		    SUBJECT ": closed: %s; %" PRIu64 " bytes were in use",
+		    SUBJECT_OF(s), why, pool_used(&s->pool));
+		tell_keeper(s, CHANNEL_END);
+		core_close(&a->core, &s->pool, clock_now());
+	} else {
+		log_debug("session", "connection %u (uid %u pid %d %s): closed: %s",
+		    s->id, s->uid, s->pid, s->command, why);
+		tell_keeper(s, CHANNEL_END);
+	}
+	session_free(s);
+}
+
+/* Costs this client its service, and nobody else anything. */
+static void
+session_drop(struct session *s, const char *why)
+{
+	log_warn("session", SUBJECT ": dropped: %s", SUBJECT_OF(s), why);
+	if (s->state != SESSION_OPEN || s->gone || s->pidfd == -1) {
+		session_end(s, why);
+		return;
+	}
+	s->state = SESSION_DEAF;
+	event_del(s->on_sock);
+	shutdown(s->sock, SHUT_RDWR);
+	core_drop_requests(&s->arbiter->core, &s->pool, clock_now());
+}
+
+/* For where the core is at work: the drop comes from the loop. */
+static void
+session_break(struct session *s, const char *why)
+{
+	if (s->broken == NULL && s->state != SESSION_DEAF) {
+		s->broken = why;
+		event_active(s->later, EV_TIMEOUT, 0);
+	}
+}
+
+static void
+session_on_later(evutil_socket_t fd, short events, void *arg)
+{
+	struct session *s = arg;
+	struct arbiter *a = s->arbiter;
+
+	(void)fd;
+	(void)events;
+	if (s->broken != NULL)
+		session_drop(s, s->broken);
+	else if (s->state == SESSION_NEW)
+		session_drop(s, "connected, and said nothing (hello_timeout)");
+	arbiter_rewind(a);
+}
+
+static void
+session_on_hangup(struct session *s)
+{
+	if (s->state != SESSION_OPEN || s->gone || s->pidfd == -1) {
+		session_end(s, "the client has gone");
+		return;
+	}
+	/* The socket is shut, and the process, which has the memory mapped, lives on. */
+	s->state = SESSION_DEAF;
+	event_del(s->on_sock);
+	core_drop_requests(&s->arbiter->core, &s->pool, clock_now());
+}
+
+static void
+session_on_pid(evutil_socket_t fd, short events, void *arg)
+{
+	struct session *s = arg;
+	struct arbiter *a = s->arbiter;
+
+	(void)fd;
+	(void)events;
+	s->gone = true;
+	if (s->state == SESSION_DEAF)
+		session_end(s, "the process has ended");
+	arbiter_rewind(a);
+}
+
+/* --- To the client --- */
+
+static void
+session_send(struct session *s, const union proto_msg *msg)
+{
+	int r;
+
+	if (s->state == SESSION_DEAF)
+		return;
+	log_debug(
+	    "wire", SUBJECT ": -> %s", SUBJECT_OF(s), proto_name(msg->header.type));
+	r = outq_send(s->out, msg, msg->header.size);
+	if (r == OUTQ_E_FULL)
+		session_break(s, "does not read what budd sends");
+	else if (r == -ENOMEM)
+		session_break(s, "there is no memory for an answer");
+}
+
+static void
+send_refuse(struct session *s, uint64_t tag, int error, const char *reason)
+{
+	union proto_msg msg;
+
+	proto_init(&msg, PROTO_REFUSE);
+	msg.refuse.tag = tag;
+	msg.refuse.error = error;
+	strlcpy(msg.refuse.reason, reason, sizeof(msg.refuse.reason));
+	session_send(s, &msg);
+}
+
+/* The answer to a HELLO that cannot be met, and the end. */
+static void
+session_refuse(struct session *s, int error, const char *reason)
+{
+	log_warn("session", SUBJECT ": refused: %s", SUBJECT_OF(s), reason);
+	send_refuse(s, 0, error, reason);
+	session_end(s, reason);
+}
+
+/* --- The core's operations --- */
+
+static void
+ask_for_slice(void *ctx, struct pool *p, struct chunk_range r, enum channel_type type)
+{
+	struct session *s = p->shell;
+	struct channel_msg msg = {
+		.type = type, .id = s->id, .slot = s->slot, .from = r.from, .to = r.to
+	};
+
+	arbiter_tell_keeper(ctx, &msg);
+}
+
+static void
+op_pin(void *ctx, struct pool *p, struct chunk_range r)
+{
+	ask_for_slice(ctx, p, r, CHANNEL_PIN);
+}
+
+static void
+op_unpin(void *ctx, struct pool *p, struct chunk_range r)
+{
+	ask_for_slice(ctx, p, r, CHANNEL_UNPIN);
+}
+
+static void
+op_grant(void *ctx, struct pool *p, uint64_t tag)
+{
+	union proto_msg msg;
+
+	(void)ctx;
+	proto_init(&msg, PROTO_GRANT);
+	msg.tag.tag = tag;
+	session_send(p->shell, &msg);
+}
+
+static void
+op_refuse(void *ctx, struct pool *p, uint64_t tag, int error)
+{
+	(void)ctx;
+	send_refuse(p->shell, tag, error, "");
+}
+
+static void
+op_opened(void *ctx, struct pool *p, int error)
+{
+	struct session *s = p->shell;
+	struct channel_msg msg = {
+		.type = CHANNEL_WELCOME, .id = s->id, .slot = s->slot
+	};
+	union proto_msg hello;
+
+	s->open_error = error;
+	if (error != 0)
+		return; /* session_on_pinned() refuses, once the core is done */
+	proto_init(&hello, PROTO_WELCOME);
+	hello.welcome.version = PROTO_VERSION;
+	hello.welcome.ledger_version = LEDGER_VERSION;
+	hello.welcome.pool_id = s->id;
+	hello.welcome.base = s->limits.base;
+	hello.welcome.add = s->limits.add;
+	hello.welcome.wall = s->limits.wall;
+	hello.welcome.memory_size = p->ledger.chunks * CHUNK_SIZE;
+	hello.welcome.max_buffer = s->limits.max_buffer;
+	msg.welcome = hello.welcome;
+	arbiter_tell_keeper(ctx, &msg);
+	s->state = SESSION_OPEN;
+	log_info("session",
+	    SUBJECT ": opened: base %" PRIu64 ", add %" PRIu64 ", wall %" PRIu64,
+	    SUBJECT_OF(s), s->limits.base, s->limits.add, s->limits.wall);
+}
+
+const struct core_ops session_core_ops = {
+	.pin = op_pin,
+	.unpin = op_unpin,
+	.grant = op_grant,
+	.refuse = op_refuse,
+	.opened = op_opened,
+};
+
+/* --- HELLO, and the pool's birth --- */
+
+static uint64_t
+least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t
+cut_wish(uint64_t wish, uint64_t allowed)
+{
+	uint64_t whole =
+	    wish > allowed ? allowed : (wish + CHUNK_SIZE - 1) & ~(CHUNK_SIZE - 1);
+
+	return wish == 0 ? allowed : least(whole, allowed);
+}
+
+static void
+set_limits(
+    struct session *s, const struct config_pool *section, const struct proto_hello *m)
+{
+	struct pool_limits *l = &s->limits;
+	uint64_t host_chunks = s->arbiter->core.params.host_wall / CHUNK_SIZE;
+
+	l->wall = cut_wish(m->wall, section->wall);
+	l->base =
+	    least(cut_wish(m->base, section->base), l->wall / CHUNK_SIZE * CHUNK_SIZE);
+	l->add = cut_wish(m->add, section->add);
+	l->wall_max = least(section->wall_max, host_chunks * CHUNK_SIZE);
+	if (l->wall_max < l->wall)
+		l->wall_max = l->wall;
+	l->max_buffer = section->max_buffer;
+	l->headroom = section->headroom;
+	l->weight = section->weight;
+	l->uid = s->uid;
+}
+
+static void
+on_hello(struct session *s, const union proto_msg *msg)
+{
+	const struct proto_hello *m = &msg->hello;
+	const struct config *config = arbiter_config(s->arbiter);
+	const struct config_pool *section;
+	struct channel_msg create = {
+		.type = CHANNEL_CREATE, .id = s->id, .slot = s->slot
+	};
+	char reason[PROTO_REASON_SIZE];
+
+	if (s->state != SESSION_NEW)
+		return; /* said again after RESTARTED, to be sure */
+	strlcpy(s->name, m->pool[0] != '\0' ? m->pool : CONFIG_DEFAULT_POOL,
+	    sizeof(s->name));
+	if (PROTO_VERSION < m->version_min || PROTO_VERSION > m->version_max) {
+		snprintf(reason, sizeof(reason),
+		    "the client speaks versions %u to %u of the protocol, this budd %u",
+		    m->version_min, m->version_max, PROTO_VERSION);
+		session_refuse(s, EPROTONOSUPPORT, reason);
+		return;
+	}
+	section = config_pool_find(config, s->name);
+	if (!access_may_open(section, s->uid, s->gid)) {
+		snprintf(reason, sizeof(reason),
+		    "uid %u may not open pool \"%s\" (user, group of its section)",
+		    s->uid, section->name);
+		session_refuse(s, EACCES, reason);
+		return;
+	}
+	strlcpy(s->section, section->name, sizeof(s->section));
+	set_limits(s, section, m);
+	event_del(s->later);
+	s->state = SESSION_CREATING;
+	create.chunks = (uint32_t)((s->limits.wall_max + CHUNK_SIZE - 1) / CHUNK_SIZE);
+	strlcpy(create.name, s->name, sizeof(create.name));
+	arbiter_tell_keeper(s->arbiter, &create);
+}
+
+static void
+refuse_for_memory(struct session *s, int error)
+{
+	const struct core *c = &s->arbiter->core;
+	char reason[PROTO_REASON_SIZE];
+
+	snprintf(reason, sizeof(reason),
+	    "a base of %" PRIu64 " bytes cannot be pinned: %s; host wall %" PRIu64
+	    ", pinned %" PRIu64,
+	    s->limits.base, strerror(error), c->params.host_wall, c->committed);
+	session_refuse(s, error, reason);
+}
+
+/* An earlier owner of the slot left its record; only what it used is zeroed. */
+static void
+reset_record(struct record *r)
+{
+	uint32_t blocks = atomic_load(&r->blocks);
+
+	assert(blocks <= RECORD_BLOCKS_MAX);
+	memset(r, 0,
+	    offsetof(struct record, block_chunks) +
+		blocks * sizeof(r->block_chunks[0]));
+}
+
+void
+session_on_created(struct session *s, int error, int ledger)
+{
+	struct record *record = arbiter_record(s->arbiter, s->slot);
+	uint32_t chunks =
+	    (uint32_t)((s->limits.wall_max + CHUNK_SIZE - 1) / CHUNK_SIZE);
+	struct ledger l;
+
+	if (error == 0)
+		error = -map_ledger(s, ledger, chunks, &l);
+	if (ledger != -1)
+		close(ledger);
+	if (error != 0) {
+		refuse_for_memory(s, error);
+		return;
+	}
+	ledger_init(&l);
+	reset_record(record);
+	record->wall = s->limits.wall;
+	record->add = s->limits.add;
+	pool_init(&s->pool, s->id, &s->limits, &l, record);
+	s->pool.shell = s;
+	if ((error = core_open(&s->arbiter->core, &s->pool)) != 0) {
+		refuse_for_memory(s, -error);
+		return;
+	}
+	s->state = SESSION_OPENING;
+}
+
+void
+session_on_pinned(struct session *s, uint32_t pinned, int error)
+{
+	if (!session_has_pool(s))
+		return;
+	core_pinned(&s->arbiter->core, &s->pool, pinned, error, clock_now());
+	if (s->open_error != 0)
+		refuse_for_memory(s, s->open_error);
+}
+
+void
+session_on_unpinned(struct session *s, uint32_t pinned)
+{
+	if (session_has_pool(s))
+		core_unpinned(&s->arbiter->core, &s->pool, pinned, clock_now());
+}
+
+/* --- After an arbiter's death --- */
+
+/* Its limits are those of its section today, within what the record says it was given. */
+static int
+adopt_pool(struct session *s, const struct channel_msg *msg, int ledger)
+{
+	struct record *record = arbiter_record(s->arbiter, s->slot);
+	const struct config_pool *section;
+	struct ledger l;
+	int r = map_ledger(s, ledger, msg->chunks, &l);
+
+	if (r != 0)
+		return r;
+	memcpy(s->name, msg->name, sizeof(s->name));
+	section = config_pool_find(arbiter_config(s->arbiter), s->name);
+	strlcpy(s->section, section->name, sizeof(s->section));
+	s->limits = (struct pool_limits){ .base = record->block_chunks[0] * CHUNK_SIZE,
+		.add = record->add,
+		.wall = record->wall,
+		.wall_max = msg->chunks * CHUNK_SIZE,
+		.max_buffer = section->max_buffer,
+		.headroom = section->headroom,
+		.weight = section->weight,
+		.uid = s->uid };
+	pool_init(&s->pool, s->id, &s->limits, &l, record);
+	s->pool.shell = s;
+	s->state = SESSION_OPEN;
+	core_adopt(&s->arbiter->core, &s->pool, msg->pinned, clock_now());
+	return 0;
+}
+
+int
+session_create(
+    struct arbiter *a, const struct channel_msg *msg, int sock, int pidfd, int ledger)
+{
+	struct session *s = session_new(a, msg, sock, pidfd);
+	int r = 0;
+
+	if (s == NULL) {
+		close(sock);
+		if (pidfd != -1)
+			close(pidfd);
+		r = -ENOMEM;
+	} else if (s->out == NULL || s->on_sock == NULL || s->later == NULL ||
+		   (pidfd != -1 && s->on_pid == NULL)) {
+		r = -ENOMEM;
+	} else if (msg->chunks != 0) {
+		r = adopt_pool(s, msg, ledger);
+	}
+	if (ledger != -1)
+		close(ledger);
+	if (r != 0 && s != NULL)
+		session_free(s);
+	return r;
+}
+
+void
+session_start(struct session *s)
+{
+	const struct config_host *host = &arbiter_config(s->arbiter)->host;
+	struct timeval tv = { .tv_sec = host->hello_timeout_ns / NS_PER_S,
+		.tv_usec = host->hello_timeout_ns % NS_PER_S / 1000 };
+	union proto_msg msg;
+
+	event_add(s->on_sock, NULL);
+	if (s->on_pid != NULL)
+		event_add(s->on_pid, NULL);
+	if (s->state == SESSION_NEW)
+		event_add(s->later, &tv);
+	if (s->arbiter->spec.restarts > 0 && !s->arbiter->ready) {
+		proto_init(&msg, PROTO_RESTARTED);
+		session_send(s, &msg);
+	}
+}
+
+/* --- From the client --- */
+
+static void
+on_alloc(struct session *s, const union proto_msg *m)
+{
+	core_request(&s->arbiter->core, &s->pool, &m->alloc, clock_now());
+}
+
+static void
+on_done(struct session *s, const union proto_msg *m)
+{
+	core_done(&s->arbiter->core, &s->pool, m->done.tag,
+	    (enum proto_outcome)m->done.outcome, clock_now());
+}
+
+static void
+on_cancel(struct session *s, const union proto_msg *m)
+{
+	core_cancel(&s->arbiter->core, &s->pool, m->tag.tag, clock_now());
+}
+
+static void
+on_doorbell(struct session *s, const union proto_msg *m)
+{
+	(void)m;
+	core_doorbell(&s->arbiter->core, &s->pool, clock_now());
+}
+
+static void
+on_close(struct session *s, const union proto_msg *m)
+{
+	(void)m;
+	session_end(s, "by the client");
+}
+
+static const struct {
+	void (*handle)(struct session *s, const union proto_msg *m);
+	bool needs_pool;
+} requests[] = {
+	[PROTO_HELLO] = { on_hello, false },
+	[PROTO_ALLOC] = { on_alloc, true },
+	[PROTO_DONE] = { on_done, true },
+	[PROTO_CANCEL] = { on_cancel, true },
+	[PROTO_DOORBELL] = { on_doorbell, true },
+	[PROTO_CLOSE] = { on_close, true },
+};
+
+/* Whether there may be more to read; false also if the session is no more. */
+static bool
+read_one(struct session *s)
+{
+	union proto_msg msg;
+	enum proto_type type;
+	size_t len;
+	int r = wire_recv(s->sock, &msg, sizeof(msg), &len, NULL, 0);
+
+	if (r == WIRE_E_AGAIN)
+		return false;
+	if (r != 0) {
+		if (r == WIRE_E_BAD)
+			session_drop(s, "an oversized message, or descriptors");
+		else
+			session_on_hangup(s);
+		return false;
+	}
+	if ((r = proto_check_client(&msg, len)) != 0) {
+		session_drop(s, proto_strerror(r));
+		return false;
+	}
+	type = (enum proto_type)msg.header.type;
+	log_debug("wire", SUBJECT ": <- %s", SUBJECT_OF(s), proto_name(type));
+	if (requests[type].needs_pool && s->state != SESSION_OPEN) {
+		session_drop(s, "a message before WELCOME");
+		return false;
+	}
+	requests[type].handle(s, &msg);
+	return type != PROTO_CLOSE && type != PROTO_HELLO;
+}
+
+static void
+session_on_readable(evutil_socket_t fd, short events, void *arg)
+{
+	struct session *s = arg;
+	struct arbiter *a = s->arbiter;
+	int n = 0;
+
+	(void)fd;
+	(void)events;
+	while (n < MESSAGES_A_TURN && read_one(s))
+		n++;
+	arbiter_rewind(a);
+}

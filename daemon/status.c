@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The status as JSON. It is made while clients wait for the arbiter, so it must be cheap:
+ * see status_blocks.c. Names and commands are a client's, and may hold any byte.
+ */
+#include "daemon/status.h"
+
+#include "daemon/arbiter.h"
+#include "daemon/json.h"
+#include "daemon/session.h"
+#include "daemon/status_blocks.h"
+
+/* --- Pools --- */
+
+static const char *
+phase_name(enum pool_phase phase)
+{
+	switch (phase) {
+	case POOL_STEADY:
+		return "steady";
+	case POOL_GROWING:
+		return "growing";
+	case POOL_RELEASING:
+		return "releasing";
+	}
+	return "unknown";
+}
+
+static const char *
+state_name(enum session_state state)
+{
+	switch (state) {
+	case SESSION_NEW:
+		return "new";
+	case SESSION_CREATING:
+		return "creating";
+	case SESSION_OPENING:
+		return "opening";
+	case SESSION_OPEN:
+		return "open";
+	case SESSION_DEAF:
+		return "deaf";
+	}
+	return "unknown";
+}
+
+/* The flags that are set. Every pool's memory is a memfd so far, never a segment heap. */
+static cJSON *
+flags_json(void)
+{
+	static const char *const set[] = { "check_idle" };
+
+	return cJSON_CreateStringArray(set, 1);
+}
+
+static cJSON *
+queue_json(const struct queue *q)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (json_put_number(o, "length", q->length) &&
+	    json_put_number(o, "bytes", queue_bytes(q)) &&
+	    json_put_number(o, "oldest_ms", (uint64_t)queue_oldest_ms(q, clock_now())))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static cJSON *
+counters_json(const struct record_counters *n)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (json_put_number(o, "grants", n->grants) &&
+	    json_put_number(o, "queued", n->queued) &&
+	    json_put_number(o, "refused", n->refused) &&
+	    json_put_number(o, "timeouts", n->timeouts) &&
+	    json_put_number(o, "grown", n->grown) &&
+	    json_put_number(o, "released", n->released))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static bool
+put_owner(cJSON *o, const struct session *s)
+{
+	return json_put_number(o, "id", s->id) &&
+	       json_put_text(o, "name", s->name, sizeof(s->name)) &&
+	       json_put_number(o, "uid", s->uid) &&
+	       json_put_number(o, "pid", (uint64_t)s->pid) &&
+	       json_put_text(o, "command", s->command, sizeof(s->command));
+}
+
+static bool
+put_limits(cJSON *o, const struct pool_limits *limits)
+{
+	return json_put_word(o, "heap", "page") &&
+	       json_put_number(o, "weight", limits->weight) &&
+	       json_put_number(o, "base_size", limits->base) &&
+	       json_put_number(o, "add_size", limits->add) &&
+	       json_put_number(o, "wall", limits->wall) &&
+	       json_put_number(o, "wall_mib", config_wall_mib(limits->wall));
+}
+
+static bool
+put_figures(cJSON *o, const struct core *c, const struct pool *p, bool with_map)
+{
+	uint64_t used;
+	cJSON *blocks = status_blocks(c, p, with_map, &used);
+
+	if (blocks == NULL)
+		return false;
+	if (!json_put_number(o, "pinned", p->pinned * CHUNK_SIZE) ||
+	    !json_put_number(o, "used", used) ||
+	    !json_put_number(o, "tick_count", p->record->tick_count) ||
+	    !json_put(o, "flags", flags_json())) {
+		cJSON_Delete(blocks);
+		return false;
+	}
+	return json_put(o, "blocks", blocks) &&
+	       json_put(o, "queue", queue_json(&p->queue)) &&
+	       json_put(o, "counters", counters_json(&p->record->counters));
+}
+
+/* What the design's list of keys does not have. */
+static bool
+put_more(cJSON *o, const struct session *s)
+{
+	const struct core *c = &s->arbiter->core;
+	const struct pool *p = &s->pool;
+
+	return json_put_text(o, "section", s->section, sizeof(s->section)) &&
+	       json_put_number(o, "gid", s->gid) &&
+	       json_put_word(o, "state", state_name(s->state)) &&
+	       json_put_word(o, "phase", phase_name(p->phase)) &&
+	       json_put_bool(o, "waits_for_host", p->starved) &&
+	       json_put_real(
+		   o, "release_in_s", status_seconds(c, p->record->tick_count)) &&
+	       json_put_number(o, "max_buffer", p->limits.max_buffer) &&
+	       json_put_number(o, "wall_max", p->limits.wall_max) &&
+	       json_put_number(o, "headroom", p->limits.headroom) &&
+	       json_put_number(
+		   o, "ledger", pool_charge(p, p->pinned) - p->pinned * CHUNK_SIZE) &&
+	       json_put_number(o, "total_space", pool_opened(p) * CHUNK_SIZE);
+}
+
+static cJSON *
+pool_json(const struct session *s, bool with_map)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (put_owner(o, s) && put_limits(o, &s->pool.limits) &&
+	    put_figures(o, &s->arbiter->core, &s->pool, with_map) && put_more(o, s))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+cJSON *
+status_pool(const struct session *s)
+{
+	return pool_json(s, true);
+}
+
+static cJSON *
+full_json(const struct session *s)
+{
+	return pool_json(s, false);
+}
+
+static cJSON *
+owner_json(const struct session *s)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (put_owner(o, s))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static cJSON *
+pools_json(const struct arbiter *a, cJSON *(*one)(const struct session *))
+{
+	cJSON *pools = cJSON_CreateArray();
+	const struct session *s;
+
+	TAILQ_FOREACH (s, &a->sessions, entry) {
+		if (!session_has_pool(s))
+			continue;
+		if (!json_append(pools, one(s))) {
+			cJSON_Delete(pools);
+			return NULL;
+		}
+	}
+	return pools;
+}
+
+cJSON *
+status_pools(const struct arbiter *a)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (json_put(o, "pools", pools_json(a, owner_json)))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+/* --- The host --- */
+
+struct totals {
+	uint64_t pinned; /* bytes, ledgers included */
+	uint64_t ledgers;
+	uint64_t waiting; /* requests */
+	uint64_t clients;
+};
+
+static struct totals
+totals_count(const struct arbiter *a)
+{
+	struct totals t = { 0 };
+	const struct session *s;
+
+	TAILQ_FOREACH (s, &a->sessions, entry) {
+		const struct pool *p = &s->pool;
+
+		t.clients++;
+		if (!session_has_pool(s))
+			continue;
+		t.pinned += pool_charge(p, p->pinned);
+		t.ledgers += pool_charge(p, p->pinned) - p->pinned * CHUNK_SIZE;
+		t.waiting += p->queue.length;
+	}
+	return t;
+}
+
+static cJSON *
+host_json(const struct arbiter *a)
+{
+	cJSON *o = cJSON_CreateObject();
+	struct totals t = totals_count(a);
+
+	if (json_put_number(o, "wall", a->core.params.host_wall) &&
+	    json_put_number(o, "pinned", t.pinned) &&
+	    json_put_number(o, "ledgers", t.ledgers) &&
+	    json_put_number(o, "waiting", t.waiting) &&
+	    json_put_number(o, "clients", t.clients) &&
+	    json_put_number(o, "clients_max", arbiter_config(a)->host.clients_max))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static cJSON *
+release_json(const struct core *c)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (json_put_number(o, "passes", c->counters.passes) &&
+	    json_put_number(o, "blocks_released", c->counters.blocks_released) &&
+	    json_put_real(
+		o, "tick_ms", (double)c->params.tick_ns / (double)NS_PER_MS) &&
+	    json_put_real(o, "period_s", status_seconds(c, c->params.release_ticks)) &&
+	    json_put_real(o, "idle_s", status_seconds(c, c->params.idle_ticks)))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static uint64_t
+uptime_s(const struct arbiter *a)
+{
+	return (uint64_t)instant_ms_since(clock_now(), a->spec.started) / 1000;
+}
+
+cJSON *
+status_all(const struct arbiter *a)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (json_put_word(o, "version", PACKAGE_VERSION) &&
+	    json_put_number(o, "pid", (uint64_t)a->spec.keeper_pid) &&
+	    json_put_number(o, "uptime_s", uptime_s(a)) &&
+	    json_put_number(o, "restarts", a->spec.restarts) &&
+	    json_put(o, "host", host_json(a)) &&
+	    json_put(o, "pools", pools_json(a, full_json)) &&
+	    json_put(o, "release", release_json(&a->core)))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The blocks of a pool, as JSON.
+ *
+ * They are walked once, and each word of the free map is counted once. What a ledger says
+ * is the client's word: it is shown, and never used as an index; all bounds come from the
+ * pool's record.
+ */
+#include "daemon/status_blocks.h"
+
+#include "daemon/core.h"
+#include "daemon/json.h"
+
+double
+status_seconds(const struct core *c, uint64_t ticks)
+{
+	return (double)ticks * (double)c->params.tick_ns / (double)NS_PER_S;
+}
+
+/* A block, and what its ledger said in one look. */
+struct block_view {
+	uint32_t index;
+	struct chunk_range whole;
+	struct chunk_range open; /* the part of it that the client may use */
+	uint64_t free;           /* bytes */
+};
+
+static uint64_t
+range_bytes(struct chunk_range r)
+{
+	return (r.to - r.from) * CHUNK_SIZE;
+}
+
+static uint64_t
+block_used(const struct block_view *b)
+{
+	return range_bytes(b->open) - b->free;
+}
+
+static uint32_t
+least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* pool_block() walks from the base each time; this goes on from @from, the block before. */
+static struct block_view
+block_look(const struct pool *p, uint32_t index, uint32_t from)
+{
+	uint32_t to = from + p->record->block_chunks[index], opened = pool_opened(p);
+	struct block_view b = { .index = index,
+		.whole = { from, to },
+		.open = { least(from, opened), least(to, opened) } };
+
+	b.free = ledger_count_free(&p->ledger, b.open) * FRAME_SIZE;
+	return b;
+}
+
+static uint64_t
+block_idle_ticks(const struct pool *p, const struct block_view *b, uint32_t tick)
+{
+	if (b->open.from == b->open.to)
+		return 0; /* no chunk, so no stamp */
+	return ledger_idle_ticks(&p->ledger, b->open, tick);
+}
+
+/* How many of the frames [from, to) of the pool are free. */
+static uint64_t
+count_free_frames(const struct ledger *l, uint64_t from, uint64_t to)
+{
+	uint64_t count = 0;
+
+	for (uint64_t f = from, end; f < to; f = end) {
+		uint64_t word = atomic_load_explicit(
+		    &l->free[f / CHUNK_FRAMES], memory_order_relaxed);
+		unsigned int first = f % CHUNK_FRAMES, n;
+
+		end = f - first + CHUNK_FRAMES;
+		end = end < to ? end : to;
+		n = (unsigned int)(end - f);
+		word = word >> first << (CHUNK_FRAMES - n);
+		count += (uint64_t)__builtin_popcountll(word);
+	}
+	return count;
+}
+
+/* Eighths, rounded up, so that one small buffer is seen in the largest cell. */
+static char
+cell_digit(uint64_t used, uint64_t frames)
+{
+	return (char)('0' + (used * 8 + frames - 1) / frames);
+}
+
+/* What one cell shows of the frames [from, to), those below @opened being open. */
+static char
+cell(const struct ledger *l, uint64_t from, uint64_t to, uint64_t opened)
+{
+	uint64_t end = to < opened ? to : opened;
+
+	if (end <= from)
+		return 'x';
+	return cell_digit(end - from - count_free_frames(l, from, end), end - from);
+}
+
+/* A block of n chunks has 64 x n frames: 64 cells of n frames. */
+static void
+draw_map(char *map, const struct pool *p, const struct block_view *b)
+{
+	uint64_t frames = b->whole.to - b->whole.from,
+		 from = (uint64_t)b->whole.from * CHUNK_FRAMES,
+		 opened = (uint64_t)b->open.to * CHUNK_FRAMES;
+
+	for (uint32_t i = 0; i < STATUS_MAP_CELLS; i++, from += frames)
+		map[i] = cell(&p->ledger, from, from + frames, opened);
+	map[STATUS_MAP_CELLS] = '\0';
+}
+
+static bool
+put_map(cJSON *object, const struct pool *p, const struct block_view *b)
+{
+	char map[STATUS_MAP_CELLS + 1];
+
+	draw_map(map, p, b);
+	return json_put(object, "map", cJSON_CreateString(map));
+}
+
+static cJSON *
+block_json(const struct core *c, const struct pool *p, const struct block_view *b,
+    bool with_map)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (json_put_number(o, "index", b->index) &&
+	    json_put_bool(o, "base", b->index == 0) &&
+	    json_put_number(o, "offset", b->whole.from * CHUNK_SIZE) &&
+	    json_put_number(o, "size", range_bytes(b->whole)) &&
+	    json_put_number(o, "used", block_used(b)) &&
+	    json_put_word(o, "status", block_used(b) != 0 ? "in-use" : "free") &&
+	    json_put_real(
+		o, "idle_s", status_seconds(c, block_idle_ticks(p, b, c->tick))) &&
+	    json_put_number(
+		o, "largest_free", ledger_largest_free(&p->ledger, b->open)) &&
+	    json_put_number(o, "free", b->free) &&
+	    json_put_number(o, "total_space", range_bytes(b->open)) &&
+	    json_put_number(o, "chunks", b->whole.to - b->whole.from) &&
+	    (!with_map || put_map(o, p, b)))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+cJSON *
+status_blocks(
+    const struct core *c, const struct pool *p, bool with_map, uint64_t *usedp)
+{
+	cJSON *blocks = cJSON_CreateArray();
+	uint32_t from = 0;
+
+	*usedp = 0;
+	for (uint32_t i = 0; i < pool_blocks(p); i++) {
+		struct block_view b = block_look(p, i, from);
+
+		if (!json_append(blocks, block_json(c, p, &b, with_map))) {
+			cJSON_Delete(blocks);
+			return NULL;
+		}
+		*usedp += block_used(&b);
+		from = b.whole.to;
+	}
+	return blocks;
+}
