@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Allocating and freeing.
+ *
+ * The fast path: look at `queued`, take from the ledger, see whether the chunk is new to
+ * us. No lock, no system call, no word to budd. Whoever finds nothing, or finds that
+ * others queue, waits (wait.c).
+ *
+ * Everything that makes memory free looks at `queued` afterwards (bud__gave()). That is
+ * bud_free(), and also a take of several buffers or chunks that lost one on its way and
+ * put back the others.
+ */
+#include "client/alloc.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/link.h"
+#include "client/memory.h"
+#include "client/wait.h"
+
+int
+bud__check(struct bud_pool *pool, size_t size, unsigned int count, int timeout_ms,
+    unsigned int flags, struct bud__want *want)
+{
+	if (atomic_load_explicit(&pool->forked, memory_order_relaxed))
+		return -EINVAL;
+	if (size == 0 || timeout_ms < -1 || count == 0 || count > BUD_COUNT_MAX)
+		return -EINVAL;
+	if (size > pool->max_buffer)
+		return -EMSGSIZE;
+	*want = (struct bud__want){
+		.size_bytes = size,
+		.order = ledger_order(size),
+		.count = count,
+		.timeout_ms = timeout_ms,
+		.local = timeout_ms == 0 && ((pool->flags | flags) & BUD_LOCAL) != 0,
+	};
+	return 0;
+}
+
+/* budd's flag; or, when it is away, ours. */
+static bool
+somebody_waits(const struct bud_pool *pool)
+{
+	return ledger_queued(&pool->ledger) ||
+	       (atomic_load_explicit(&pool->away, memory_order_relaxed) &&
+		   atomic_load(&pool->crowded));
+}
+
+bool
+bud__take_now(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames)
+{
+	bool belled = false, taken;
+
+	if (somebody_waits(pool))
+		return false;
+	taken = bud__take_frames(pool, want->order, want->count, frames, &belled);
+	if (belled)
+		bud__ring(pool);
+	/* A row of chunks may have been put back on the way to another one. */
+	if (want->order > CHUNK_ORDER || (!taken && want->count > 1))
+		bud__gave(pool);
+	return taken;
+}
+
+void *
+bud__deliver(struct bud_pool *pool, unsigned int order, uint32_t frame)
+{
+	struct chunk_range r = { .from = frame / CHUNK_FRAMES };
+
+	r.to = r.from + ledger_order_chunks(order);
+	for (uint32_t c = r.from; c < r.to; c++)
+		if (bud__memory_is_new(pool, c)) {
+			bud__memory_populate(pool, (struct chunk_range){ c, r.to });
+			break;
+		}
+	return pool->memory + frame * FRAME_SIZE;
+}
+
+/* Takes now, or waits. */
+static int
+get(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames)
+{
+	if (bud__take_now(pool, want, frames))
+		return 0;
+	return bud__wait(pool, want, frames);
+}
+
+void *
+bud_alloc(struct bud_pool *pool, size_t size, int timeout_ms)
+{
+	struct bud__want want;
+	uint32_t frame;
+	int r;
+
+	if ((r = bud__check(pool, size, 1, timeout_ms, 0, &want)) != 0 ||
+	    (r = get(pool, &want, &frame)) != 0) {
+		errno = -r;
+		return NULL;
+	}
+	return bud__deliver(pool, want.order, frame);
+}
+
+int
+bud_allocv(
+    struct bud_pool *pool, size_t size, void **bufs, unsigned int count, int timeout_ms)
+{
+	uint32_t frames[BUD_COUNT_MAX];
+	struct bud__want want;
+	int r;
+
+	if (bufs == NULL)
+		return -EINVAL;
+	if ((r = bud__check(pool, size, count, timeout_ms, 0, &want)) != 0 ||
+	    (r = get(pool, &want, frames)) != 0)
+		return r;
+	for (unsigned int i = 0; i < count; i++)
+		bufs[i] = bud__deliver(pool, want.order, frames[i]);
+	return 0;
+}
+
+/* --- Freeing --- */
+
+/* Where @buf lies in the pool's memory, if it does. */
+static bool
+offset_of(const struct bud_pool *pool, const void *buf, uint64_t *offsetp)
+{
+	uintptr_t start = (uintptr_t)pool->memory, p = (uintptr_t)buf;
+
+	if (p < start || p - start >= pool->memory_size)
+		return false;
+	*offsetp = p - start;
+	return true;
+}
+
+__attribute__((noreturn, cold)) static void
+bad_free(struct bud_pool *pool, const void *buf, const char *reason)
+{
+	char line[160];
+	int n;
+
+	n = snprintf(line, sizeof(line), "libbud: bud_free(pool %p, buffer %p): %s\n",
+	    (void *)pool, buf, reason);
+	if (n > 0 && write(STDERR_FILENO, line, (size_t)n) == -1)
+		abort();
+	abort();
+}
+
+/* The second free of a buffer finds none there, as one of a stray pointer does; the map
+ * tells them apart, as well as it can be told afterwards. */
+static const char *
+why_foreign(const struct bud_pool *pool, uint64_t offset)
+{
+	uint64_t frame = offset / FRAME_SIZE;
+	uint64_t word = atomic_load(&pool->ledger.free[frame / CHUNK_FRAMES]);
+
+	if ((word >> frame % CHUNK_FRAMES & 1) != 0)
+		return "it is free already";
+	return "no buffer of this pool starts there";
+}
+
+void
+bud_free(struct bud_pool *pool, void *buf)
+{
+	uint64_t offset;
+
+	if (buf == NULL || atomic_load_explicit(&pool->forked, memory_order_relaxed))
+		return;
+	if (!offset_of(pool, buf, &offset))
+		bad_free(pool, buf, "it is not in this pool");
+	if (offset % FRAME_SIZE != 0)
+		bad_free(pool, buf, "it points into the middle of a buffer");
+	switch (ledger_give(&pool->ledger, (uint32_t)(offset / FRAME_SIZE))) {
+	case LEDGER_E_FOREIGN:
+		bad_free(pool, buf, why_foreign(pool, offset));
+	case LEDGER_E_TWICE:
+		bad_free(pool, buf, "it is free already");
+	}
+	bud__gave(pool);
+}
+
+/* --- Asking --- */
+
+size_t
+bud_usable_size(struct bud_pool *pool, const void *buf)
+{
+	uint64_t offset;
+	int order;
+
+	if (atomic_load_explicit(&pool->forked, memory_order_relaxed) ||
+	    !offset_of(pool, buf, &offset) || offset % FRAME_SIZE != 0)
+		return 0;
+	order = ledger_order_at(&pool->ledger, (uint32_t)(offset / FRAME_SIZE));
+	return order < 0 ? 0 : (size_t)(FRAME_SIZE << order);
+}
+
+int
+bud_locate(struct bud_pool *pool, const void *buf, int *fdp, uint64_t *offsetp)
+{
+	uint64_t offset;
+
+	if (atomic_load_explicit(&pool->forked, memory_order_relaxed) ||
+	    !offset_of(pool, buf, &offset) ||
+	    offset / CHUNK_SIZE >= bud__memory_open(pool))
+		return -EINVAL;
+	*fdp = pool->memory_fd;
+	*offsetp = offset;
+	return 0;
+}
+
+/* Frames in buffers. A chunk that is wholly used starts with a buffer, or with the
+ * inside of a large one; else it is closed, and its zeros mean that nobody may use it. */
+static uint64_t
+frames_used(const struct bud_pool *pool)
+{
+	const struct ledger *l = &pool->ledger;
+	uint32_t open = bud__memory_open(pool);
+	uint64_t frames = 0;
+
+	for (uint32_t c = 0; c < open; c++) {
+		uint64_t free = ledger_count_free(l, (struct chunk_range){ c, c + 1 });
+		uint8_t first = atomic_load_explicit(
+		    &l->order[c * CHUNK_FRAMES], memory_order_relaxed);
+
+		if (free > 0 || (first != LEDGER_NONE && first != LEDGER_CLOSED))
+			frames += CHUNK_FRAMES - free;
+	}
+	return frames;
+}
+
+int
+bud_stat(struct bud_pool *pool, struct bud_stat *stat)
+{
+	const struct ledger_header *h = pool->ledger.header;
+	struct bud_stat s;
+
+	if (atomic_load_explicit(&pool->forked, memory_order_relaxed))
+		return -EINVAL;
+	if (stat->size < offsetof(struct bud_stat, add))
+		return -EINVAL;
+	s = (struct bud_stat){
+		.size = stat->size,
+		.base = atomic_load_explicit(&h->base, memory_order_relaxed),
+		.add = atomic_load_explicit(&h->add, memory_order_relaxed),
+		.wall = atomic_load_explicit(&h->wall, memory_order_relaxed),
+		.pinned = atomic_load_explicit(&h->pinned, memory_order_relaxed),
+		.used = frames_used(pool) * FRAME_SIZE,
+		.blocks = atomic_load_explicit(&h->blocks, memory_order_relaxed),
+		.waiting = atomic_load_explicit(&h->waiting, memory_order_relaxed),
+	};
+	/* A caller of another version has more or fewer fields. */
+	memcpy(stat, &s, stat->size < sizeof(s) ? stat->size : sizeof(s));
+	return 0;
+}

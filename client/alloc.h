@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: ISC */
+
+/* From what a caller gives to what the ledger has, and back. */
+#ifndef CLIENT_ALLOC_H
+#define CLIENT_ALLOC_H
+
+#include "client/pool.h"
+#include "client/request.h"
+
+/** bud__check() - may this be asked for? Fills @want; 0 or a negative errno */
+int bud__check(struct bud_pool *pool, size_t size, unsigned int count, int timeout_ms,
+    unsigned int flags, struct bud__want *want);
+/** bud__take_now() - take it if it is there and nobody queues; not locked */
+bool bud__take_now(
+    struct bud_pool *pool, const struct bud__want *want, uint32_t *frames);
+/** bud__deliver() - the buffer at @frame, ready to be used */
+void *bud__deliver(struct bud_pool *pool, unsigned int order, uint32_t frame);
+
+#endif

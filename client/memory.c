@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The mappings of a pool: its memory, and its ledger.
+ *
+ * Both are mapped whole, once, though most of them is empty: budd pins more of the
+ * memfd as the pool grows, and an address never changes. The memory starts at a
+ * multiple of 2 MiB, or large pages in budd would be small ones here.
+ *
+ * A page that budd pinned is resident, but not in our page tables. Faulting each in
+ * costs a hundred times what one madvise() over all of them does, so whoever takes a
+ * buffer compares the generation of its chunks with the one that it populated last.
+ * What is missed costs faults, never correctness.
+ *
+ * A child of fork() gets neither: two processes would hand out the same frames.
+ */
+#include "client/memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define LARGE_PAGE ((size_t)2 << 20)
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14 */
+#endif
+
+static int
+keep_private(void *p, size_t size)
+{
+	if (madvise(p, size, MADV_DONTFORK) == -1 ||
+	    madvise(p, size, MADV_DONTDUMP) == -1)
+		return -errno;
+	return 0;
+}
+
+/* Address space of @size bytes, aligned to @align; the pages are not there. */
+static char *
+reserve(size_t size, size_t align)
+{
+	size_t head;
+	char *p;
+
+	p = mmap(NULL, size + align, PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	head = (align - (uintptr_t)p % align) % align;
+	if (head > 0)
+		munmap(p, head);
+	munmap(p + head + size, align - head);
+	return p + head;
+}
+
+static int
+map_memory(struct bud_pool *pool, int fd)
+{
+	if ((pool->memory = reserve(pool->memory_size, LARGE_PAGE)) == NULL)
+		return -ENOMEM;
+	if (mmap(pool->memory, pool->memory_size, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED)
+		return -errno;
+	return keep_private(pool->memory, pool->memory_size);
+}
+
+static int
+map_ledger(struct bud_pool *pool, int fd)
+{
+	uint32_t chunks = (uint32_t)(pool->memory_size / CHUNK_SIZE);
+	void *p;
+
+	p = mmap(NULL, ledger_size(chunks), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	ledger_attach(&pool->ledger, p, chunks);
+	return keep_private(p, ledger_size(chunks));
+}
+
+int
+bud__memory_map(struct bud_pool *pool, int memory_fd, int ledger_fd)
+{
+	int r;
+
+	if ((r = map_memory(pool, memory_fd)) != 0 ||
+	    (r = map_ledger(pool, ledger_fd)) != 0)
+		return r;
+	pool->seen = calloc(pool->ledger.chunks, sizeof(*pool->seen));
+	return pool->seen != NULL ? 0 : -ENOMEM;
+}
+
+void
+bud__memory_unmap(struct bud_pool *pool)
+{
+	if (pool->memory != NULL)
+		munmap(pool->memory, pool->memory_size);
+	if (pool->ledger.header != NULL)
+		munmap(pool->ledger.header, ledger_size(pool->ledger.chunks));
+	free((void *)(uintptr_t)pool->seen); /* casts _Atomic away */
+	pool->memory = NULL;
+	pool->ledger.header = NULL;
+	pool->seen = NULL;
+}
+
+/* Reads a byte of each page. Others may be writing to them: the value is of no use to
+ * anybody. */
+__attribute__((no_sanitize("thread"))) static void
+touch(const volatile char *p, size_t size)
+{
+	for (size_t i = 0; i < size; i += FRAME_SIZE)
+		(void)p[i];
+}
+
+static void
+populate(char *p, size_t size)
+{
+	/* EINVAL: an older kernel. Other errors would kill us when touching. */
+	if (madvise(p, size, MADV_POPULATE_READ) == -1 && errno == EINVAL)
+		touch(p, size);
+}
+
+/* The pages of the ledger that tell of the chunks in @r: in each array, from the page
+ * of the first to the page of the last. */
+static void
+populate_ledger(struct bud_pool *pool, struct chunk_range r)
+{
+	char *base = (char *)pool->ledger.header;
+
+	for (unsigned int a = 0; a < LEDGER_ARRAYS; a++) {
+		size_t offset, from, to;
+
+		from = ledger_pages(pool->ledger.chunks, a, r.from, &offset);
+		to = ledger_pages(pool->ledger.chunks, a, r.to, &offset);
+		if (from > 0)
+			from -= FRAME_SIZE; /* it was rounded up, and is shared */
+		populate(base + offset + from, to - from);
+	}
+}
+
+#define BATCH 64u /* chunks, 16 MiB */
+
+/*
+ * Populates up to BATCH new chunks from @first on; returns where it stopped. The
+ * generation is read before and stored after: if budd releases and opens a chunk again
+ * meanwhile, it stays new.
+ */
+static uint32_t
+populate_batch(struct bud_pool *pool, uint32_t first, uint32_t end)
+{
+	struct chunk_range r = { first, first };
+	uint32_t generation[BATCH];
+
+	while (r.to < end && r.to - first < BATCH && bud__memory_is_new(pool, r.to)) {
+		generation[r.to - first] = atomic_load_explicit(
+		    &pool->ledger.generation[r.to], memory_order_relaxed);
+		r.to++;
+	}
+	if (r.to == first)
+		return first;
+	populate(pool->memory + r.from * CHUNK_SIZE, (r.to - r.from) * CHUNK_SIZE);
+	populate_ledger(pool, r);
+	for (uint32_t c = r.from; c < r.to; c++)
+		atomic_store_explicit(
+		    &pool->seen[c], generation[c - first], memory_order_relaxed);
+	return r.to;
+}
+
+void
+bud__memory_populate(struct bud_pool *pool, struct chunk_range r)
+{
+	uint32_t open = bud__memory_open(pool), end = open > r.to ? open : r.to;
+	uint32_t c = r.from;
+
+	/* Neighbours behind the range as well, as long as they are new. */
+	while (c < r.to || (c < end && bud__memory_is_new(pool, c)))
+		c = bud__memory_is_new(pool, c) ? populate_batch(pool, c, end) : c + 1;
+}
