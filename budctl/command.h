@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: ISC */
+
+/* The commands: each prints what was asked, or one line of what is wrong. */
+#ifndef BUDCTL_COMMAND_H
+#define BUDCTL_COMMAND_H
+
+#include <stdbool.h>
+
+/* Exit codes; budctl --help tells them. */
+enum budctl_exit {
+	BUDCTL_OK = 0,
+	BUDCTL_FAILED = 1,      /* budd said no: no such pool, several of that name */
+	BUDCTL_USAGE = 2,       /* the command line is wrong */
+	BUDCTL_UNREACHABLE = 3, /* nobody answers at the socket */
+};
+
+struct options {
+	const char *socket;
+	bool json;
+	bool control_blocks;
+};
+
+/** status_command() - budctl status */
+enum budctl_exit status_command(const struct options *o, char *const args[]);
+/** show_command() - budctl show POOL */
+enum budctl_exit show_command(const struct options *o, char *const args[]);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: ISC */
+
+/* budctl: the operator's command. Options and the table of commands. */
+#include <err.h>
+#include <getopt.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "budctl/command.h"
+#include "budctl/terminal.h"
+
+enum option_flag {
+	OPTION_JSON = 1 << 0,
+	OPTION_CONTROL_BLOCKS = 1 << 1,
+};
+
+struct command {
+	const char *name;
+	const char *operands; /* as the help tells them */
+	int count;            /* of operands */
+	unsigned int options; /* that it takes */
+	enum budctl_exit (*run)(const struct options *o, char *const args[]);
+	const char *help;
+};
+
+static enum budctl_exit help_command(const struct options *o, char *const args[]);
+static enum budctl_exit version_command(const struct options *o, char *const args[]);
+
+static const struct command commands[] = {
+	{ "status", "[--json]", 0, OPTION_JSON, status_command,
+	    "the host, and one line for each pool" },
+	{ "show", "POOL [--control-blocks] [--json]", 1,
+	    OPTION_JSON | OPTION_CONTROL_BLOCKS, show_command,
+	    "one pool: its limits, blocks (drawn), queue and counters" },
+	{ "help", "", 0, 0, help_command, "this text" },
+	{ "version", "", 0, 0, version_command, "the version of budctl" },
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static const char help_options[] =
+    "\nPOOL is the id of a pool, or its name if no other pool has the same.\n"
+    "\n"
+    "options:\n"
+    "  -S PATH           budd's status socket; else $BUD_STATUS_SOCKET,\n"
+    "                    else " BUD_STATUS_SOCKET_PATH "\n"
+    "  --json            print what budd answers, as JSON\n"
+    "  --control-blocks  print the pool as BudCtl_t and Buddy_t\n"
+    "  -h, --help        this text\n"
+    "  -V, --version     the version of budctl\n"
+    "\n"
+    "environment:\n"
+    "  BUD_STATUS_SOCKET budd's status socket\n"
+    "  NO_COLOR          if set, no colours on a terminal\n"
+    "\n"
+    "exit status:\n"
+    "  0  it was done\n"
+    "  1  budd could not do it: no such pool, several pools of that name\n"
+    "  2  the command line is wrong\n"
+    "  3  budd cannot be reached\n";
+
+static enum budctl_exit
+help_command(const struct options *o, char *const args[])
+{
+	(void)o;
+	(void)args;
+	printf("usage: budctl [-S PATH] COMMAND ...\n\ncommands:\n");
+	for (size_t i = 0; i < COMMANDS; i++) {
+		const struct command *c = &commands[i];
+
+		printf("  %s%s%s\n                    %s\n", c->name,
+		    c->operands[0] != '\0' ? " " : "", c->operands, c->help);
+	}
+	fputs(help_options, stdout);
+	return BUDCTL_OK;
+}
+
+static enum budctl_exit
+version_command(const struct options *o, char *const args[])
+{
+	(void)o;
+	(void)args;
+	printf("budctl %s\n", PACKAGE_VERSION);
+	return BUDCTL_OK;
+}
+
+/* What the user typed is shown as it is, but for what a terminal would obey. */
+static void
+usage(const char *why, const char *typed)
+{
+	char *safe = terminal_safe(typed);
+
+	warnx("%s '%s'; try budctl --help", why, safe);
+	free(safe);
+}
+
+static const struct command *
+find_command(const char *name)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static bool
+check_options(const struct command *c, const struct options *o)
+{
+	if (o->json && (c->options & OPTION_JSON) == 0) {
+		usage("--json means nothing to", c->name);
+		return false;
+	}
+	if (o->control_blocks && (c->options & OPTION_CONTROL_BLOCKS) == 0) {
+		usage("--control-blocks means nothing to", c->name);
+		return false;
+	}
+	return true;
+}
+
+static bool
+check_operands(const struct command *c, int count, char *const args[])
+{
+	if (count < c->count)
+		usage("a POOL is missing after", c->name);
+	else if (count > c->count)
+		usage("one operand too many:", args[c->count]);
+	return count == c->count;
+}
+
+static enum budctl_exit
+run(const struct options *o, int count, char *const args[])
+{
+	const struct command *c;
+
+	if (count == 0) {
+		warnx("no command; try budctl --help");
+		return BUDCTL_USAGE;
+	}
+	if ((c = find_command(args[0])) == NULL) {
+		usage("unknown command", args[0]);
+		return BUDCTL_USAGE;
+	}
+	if (!check_options(c, o) || !check_operands(c, count - 1, args + 1))
+		return BUDCTL_USAGE;
+	return c->run(o, args + 1);
+}
+
+static const char *
+default_socket(void)
+{
+	const char *path = getenv("BUD_STATUS_SOCKET");
+
+	return path != NULL && path[0] != '\0' ? path : BUD_STATUS_SOCKET_PATH;
+}
+
+enum {
+	LONG_JSON = 256,
+	LONG_CONTROL_BLOCKS
+};
+
+static const struct option long_options[] = {
+	{ "json", no_argument, NULL, LONG_JSON },
+	{ "control-blocks", no_argument, NULL, LONG_CONTROL_BLOCKS },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static void
+bad_option(int option, const char *argument)
+{
+	char letter[3] = { '-', (char)optopt, '\0' };
+
+	if (option == ':')
+		usage("a value is missing after", letter);
+	else if (optopt > 0 && optopt < 256)
+		usage("unknown option", letter);
+	else
+		usage("unknown option", argument);
+}
+
+/* Returns -1 to go on, or the exit code. */
+static int
+parse_options(int argc, char **argv, struct options *o)
+{
+	int option;
+
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, ":hS:V", long_options, NULL)) != -1) {
+		switch (option) {
+		case 'S':
+			o->socket = optarg;
+			break;
+		case LONG_JSON:
+			o->json = true;
+			break;
+		case LONG_CONTROL_BLOCKS:
+			o->control_blocks = true;
+			break;
+		case 'h':
+			return (int)help_command(o, NULL);
+		case 'V':
+			return (int)version_command(o, NULL);
+		default:
+			bad_option(option, argv[optind - 1]);
+			return BUDCTL_USAGE;
+		}
+	}
+	return -1;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct options o = { .socket = default_socket() };
+	int code;
+
+	setlocale(LC_CTYPE, "");
+	terminal_init();
+	code = parse_options(argc, argv, &o);
+	if (code == -1)
+		code = (int)run(&o, argc - optind, argv + optind);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		err(BUDCTL_FAILED, "standard output");
+	return code;
+}
