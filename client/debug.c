@@ -55,8 +55,16 @@ describe(char *buf, size_t size, const union proto_msg *m)
 		    m->refuse.reason[0] != '\0' ? ": " : "",
 		    (int)sizeof(m->refuse.reason), m->refuse.reason);
 		break;
+	case PROTO_WATCH:
+		snprintf(buf, size, " %#" PRIx32, m->watch.mask);
+		break;
+	case PROTO_EVENT:
+		snprintf(buf, size, " %#" PRIx32 ": %" PRIu64 " bytes", m->event.event,
+		    m->event.bytes);
+		break;
 	case PROTO_DOORBELL:
 	case PROTO_CLOSE:
+	case PROTO_HINT:
 	case PROTO_RESTARTED:
 		break;
 	}

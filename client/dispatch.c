@@ -21,6 +21,7 @@
 #include "client/link.h"
 #include "client/request.h"
 #include "client/wait.h"
+#include "client/watch.h"
 
 /* A bud_dispatch() of this thread. */
 struct visit {
@@ -102,11 +103,23 @@ run_callbacks(struct bud_pool *pool, const struct visit *v)
 {
 	unsigned int due = pool->ended_count;
 	struct bud__request *r;
+	unsigned int what;
+	uint64_t bytes;
 	int n = 0;
 
-	while (due-- > 0 && (r = bud__take_ended(pool)) != NULL) {
-		pthread_mutex_unlock(&pool->lock);
-		call_back(pool, r);
+	for (;;) {
+		bud_event_fn *event = pool->watch.event;
+		void *arg = pool->watch.arg;
+
+		if (bud__watch_take(pool, &what, &bytes)) {
+			pthread_mutex_unlock(&pool->lock);
+			event(what, bytes, arg);
+		} else if (due-- > 0 && (r = bud__take_ended(pool)) != NULL) {
+			pthread_mutex_unlock(&pool->lock);
+			call_back(pool, r);
+		} else {
+			break;
+		}
 		n++;
 		/* Careful: the callback may have closed the pool, or forked. */
 		if (v->pool == NULL || atomic_load(&pool->forked))

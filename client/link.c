@@ -27,6 +27,7 @@
 
 #include "client/debug.h"
 #include "client/request.h"
+#include "client/watch.h"
 #include "proto/wire.h"
 
 #define READ_MAX 64u /* messages at a time: the lock is held meanwhile */
@@ -66,6 +67,10 @@ send_note(struct bud_pool *pool, const struct bud__note *n)
 	if (n->type == PROTO_DONE) {
 		msg.done.tag = n->tag;
 		msg.done.outcome = n->outcome;
+	} else if (n->type == PROTO_WATCH) {
+		msg.watch.mask = n->outcome;
+	} else if (n->type == PROTO_HINT) {
+		msg.hint.hint = n->outcome;
 	} else {
 		msg.tag.tag = n->tag;
 	}
@@ -146,8 +151,7 @@ bud__flush(struct bud_pool *pool)
 }
 
 void
-bud__note(struct bud_pool *pool, enum proto_type type, uint64_t tag,
-    enum proto_outcome outcome)
+bud__note(struct bud_pool *pool, enum proto_type type, uint64_t tag, uint32_t outcome)
 {
 	struct bud__note *n = pool->notes;
 
@@ -296,6 +300,7 @@ on_restarted(struct bud_pool *pool)
 	pool->sent_count = 0;
 	pool->unsent = TAILQ_FIRST(&pool->waiting);
 	pool->notes_count = 0;
+	bud__watch_again(pool);
 }
 
 static void
@@ -311,7 +316,12 @@ handle(struct bud_pool *pool, const union proto_msg *msg)
 	case PROTO_RESTARTED:
 		on_restarted(pool);
 		break;
+	case PROTO_EVENT:
+		bud__watch_note(pool, &msg->event);
+		break;
 	case PROTO_WELCOME: /* we are welcome already */
+	case PROTO_HINT:
+	case PROTO_WATCH:
 	case PROTO_HELLO:
 	case PROTO_ALLOC:
 	case PROTO_DONE:

@@ -20,9 +20,10 @@ void bud__gave(struct bud_pool *pool);
 
 /* Locked. */
 
-/** bud__note() - say DONE or CANCEL, now or as soon as the socket takes it */
-void bud__note(struct bud_pool *pool, enum proto_type type, uint64_t tag,
-    enum proto_outcome outcome);
+/** bud__note() - say DONE, CANCEL, WATCH or HINT, now or as soon as the socket takes it
+ * @outcome:	enum proto_outcome; the mask; the hint */
+void bud__note(
+    struct bud_pool *pool, enum proto_type type, uint64_t tag, uint32_t outcome);
 /** bud__flush() - send what waits to be sent, as far as the socket takes it */
 void bud__flush(struct bud_pool *pool);
 /** bud__read() - handle what has come from budd; nobody else is reading */

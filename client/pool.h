@@ -23,6 +23,7 @@
 #include <sys/tree.h>
 
 #include "bud.h"
+#include "client/watch.h"
 #include "proto/ledger.h"
 
 struct bud__request;
@@ -33,8 +34,8 @@ TAILQ_HEAD(bud__requests, bud__request);
 
 /* A short message that found the socket full. */
 struct bud__note {
-	uint32_t type; /* PROTO_DONE or PROTO_CANCEL */
-	uint32_t outcome;
+	uint32_t type;    /* PROTO_DONE, CANCEL, WATCH or HINT */
+	uint32_t outcome; /* or the mask, or the hint */
 	uint64_t tag;
 };
 
@@ -83,6 +84,7 @@ struct bud_pool {
 	struct bud__note *notes;
 	size_t notes_count;
 	size_t notes_capacity;
+	struct bud__watch watch;
 };
 
 /** bud__pool_create() - an empty pool, in the register; NULL: out of memory */

@@ -185,7 +185,8 @@ bud__request_end(struct bud_pool *pool, struct bud__request *r, int result)
 		return;
 	}
 	TAILQ_INSERT_TAIL(&pool->ended, r, entry);
-	if (pool->ended_count++ == 0 && write(pool->event_fd, &one, sizeof(one)) == -1)
+	if (pool->ended_count++ == 0 && pool->watch.due == 0 &&
+	    write(pool->event_fd, &one, sizeof(one)) == -1)
 		return; /* EAGAIN: it is readable as it is */
 }
 
@@ -246,7 +247,7 @@ bud__take_ended(struct bud_pool *pool)
 		return NULL;
 	TAILQ_REMOVE(&pool->ended, r, entry);
 	RB_REMOVE(bud__tags, &pool->tags, r);
-	if (--pool->ended_count == 0 &&
+	if (--pool->ended_count == 0 && pool->watch.due == 0 &&
 	    read(pool->event_fd, &count, sizeof(count)) == -1)
 		return r; /* EAGAIN: was read already */
 	return r;

@@ -230,6 +230,46 @@ int bud_dispatch(struct bud_pool *pool);
  */
 int bud_stat(struct bud_pool *pool, struct bud_stat *stat);
 
+/* Hints. */
+#define BUD_TRANSFER_END 1u
+
+/**
+ * bud_hint() - tell budd what it cannot know
+ * @hint:	BUD_TRANSFER_END: a transfer has ended; blocks that are empty now need not wait
+ *		for their idle period. One of them stays as headroom all the same
+ *
+ * Does not wait.
+ *
+ * Return: 0, or a negative errno
+ */
+int bud_hint(struct bud_pool *pool, unsigned int hint);
+
+/* Events, a bit each. */
+#define BUD_PRESSURE \
+	0x1u /* others wait for memory, and this pool has more than its share */
+#define BUD_GROWN    0x2u /* blocks of @bytes were added */
+#define BUD_RELEASED 0x4u /* blocks of @bytes were given back */
+
+/**
+ * bud_event_fn - something happened to the pool
+ * @event:	one of the bits above
+ * @bytes:	since it was told last; 0 for BUD_PRESSURE
+ * @arg:	as given to bud_watch()
+ */
+typedef void bud_event_fn(unsigned int event, uint64_t bytes, void *arg);
+
+/**
+ * bud_watch() - be told of events
+ * @mask:	which ones; 0: none any more
+ * @event:	called from bud_dispatch(). The last call of bud_watch() holds for the pool
+ *
+ * Events of one kind that come before the next bud_dispatch() are told as one. A program
+ * that is told of BUD_PRESSURE does the others a favour by freeing what it can spare.
+ *
+ * Return: 0, or a negative errno
+ */
+int bud_watch(struct bud_pool *pool, unsigned int mask, bud_event_fn *event, void *arg);
+
 /**
  * bud_locate() - where in the pool's memfd a pointer lies, for sendfile(), splice(),
  * XDP

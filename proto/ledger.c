@@ -12,25 +12,25 @@
  *
  * Invariants, checked by ledger_check() where nobody is in the midst of a call:
  *   I1  a frame is free, or in exactly one buffer, or in a closed chunk;
- *   I2  order[f] is k + 1 for the first frame f of every buffer of order k,
- * LEDGER_INNER for the first frame of its later chunks, and neither anywhere else; I3
- * the words of closed chunks are 0, and budd alone makes them anything else.
+ *   I2  order[f] is k + 1 for the first frame f of every buffer of order k, LEDGER_INNER
+ *       for the first frame of its later chunks, and neither anywhere else;
+ *   I3  the words of closed chunks are 0, and budd alone makes them anything else.
  *
  * Who pairs with whom:
  *   - take's swap (acquire) pairs with give's or (release) and with open's exchange
- *     (release): what the last owner wrote, or budd zeroed, is seen by the next one.
- * The generation is stored before the word, so whoever takes from a new chunk sees it.
- *   - close's swap (acquire) pairs with give's or: nobody writes to a frame after it
- * gave it back, so a closed chunk can be punched.
+ *     (release): what the last owner wrote, or budd zeroed, is seen by the next one. The
+ *     generation is stored before the word, so whoever takes from a new chunk sees it.
+ *   - close's swap (acquire) pairs with give's or: nobody writes to a frame after it gave
+ *     it back, so a closed chunk can be punched.
  *   - order[] is written by the owner of the frame, between take and give, and so rides
- * on the same pairs.
- *   - a stamp is a plain store, and a hint: late by an instant it makes a block look
- * idle that was empty when its words were swapped to zero; that is harmless.
+ *     on the same pairs.
+ *   - a stamp is a plain store, and a hint: late by an instant it makes a block look idle
+ *     that was empty when its words were swapped to zero; that is harmless.
  *
  * Nobody waits unseen (wake-up): budd raises `queued` and then looks at the words; a
  * client sets a word's bits and then looks at `queued`. All four are sequentially
  * consistent and the bits are set by a read-modify-write, so at least one of them sees
- * the other.
+ * the other. A row of chunks that is put back because one was lost counts as given.
  *
  * Everything here may be scribbled on by the client: budd takes every index from its
  * own tables, reads each word once into a local, and bounds each loop by its own
@@ -400,31 +400,32 @@ ledger_count_free(const struct ledger *l, struct chunk_range r)
 	return frames;
 }
 
-static uint64_t
-largest_in_word(uint64_t word)
+/* The largest order, beyond @order, that the word has a run of; else @order. */
+static int
+larger_order(uint64_t word, int order)
 {
-	for (unsigned int order = CHUNK_ORDER; order > 0; order--)
-		if (run_find(word, order) >= 0)
-			return FRAME_SIZE << order;
-	return word != 0 ? FRAME_SIZE : 0;
+	while (
+	    order < (int)CHUNK_ORDER && run_find(word, (unsigned int)(order + 1)) >= 0)
+		order++;
+	return order;
 }
 
 uint64_t
 ledger_largest_free(const struct ledger *l, struct chunk_range r)
 {
-	uint64_t word, in_word = 0, largest = 0;
 	uint32_t run = 0, longest = 0;
+	int order = -1;
 
 	for (uint32_t c = r.from; c < r.to; c++) {
-		word = atomic_load_explicit(&l->free[c], memory_order_relaxed);
+		uint64_t word = atomic_load_explicit(&l->free[c], memory_order_relaxed);
+
 		run = word == UINT64_MAX ? run + 1 : 0;
 		longest = run > longest ? run : longest;
-		in_word = largest_in_word(word);
-		largest = in_word > largest ? in_word : largest;
+		order = larger_order(word, order);
 	}
 	if (longest > 1)
 		return CHUNK_SIZE << (31 - __builtin_clz(longest));
-	return largest;
+	return order < 0 ? 0 : FRAME_SIZE << order;
 }
 
 uint32_t
@@ -436,7 +437,9 @@ ledger_idle_ticks(const struct ledger *l, struct chunk_range r, uint32_t tick)
 		uint32_t stamp, idle;
 
 		stamp = atomic_load_explicit(&l->stamp[c], memory_order_relaxed);
-		idle = stamp <= tick ? tick - stamp : 0;
+		idle = tick - stamp; /* ticks wrap */
+		if (idle > INT32_MAX)
+			idle = 0;
 		least = idle < least ? idle : least;
 	}
 	return least;

@@ -112,6 +112,9 @@ uint32_t ledger_order_chunks(unsigned int order);
  * ledger_take() - take a buffer of 2^@order frames, the lowest address first
  * @framep:	receives its first frame; written on success only
  *
+ * Above CHUNK_ORDER it may put back chunks in passing: then look at ledger_queued()
+ * afterwards, as after ledger_give(), whatever it returned.
+ *
  * Return: 0 or LEDGER_E_FULL
  */
 int ledger_take(struct ledger *l, unsigned int order, uint32_t *framep);

@@ -25,6 +25,9 @@ static const struct {
 	[PROTO_DOORBELL] = { "DOORBELL", sizeof(struct proto_header), FROM_CLIENT },
 	[PROTO_CLOSE] = { "CLOSE", sizeof(struct proto_header), FROM_CLIENT },
 	[PROTO_RESTARTED] = { "RESTARTED", sizeof(struct proto_header), FROM_BUDD },
+	[PROTO_HINT] = { "HINT", sizeof(struct proto_hint_msg), FROM_CLIENT },
+	[PROTO_WATCH] = { "WATCH", sizeof(struct proto_watch), FROM_CLIENT },
+	[PROTO_EVENT] = { "EVENT", sizeof(struct proto_event), FROM_BUDD },
 };
 
 static bool
@@ -75,7 +78,7 @@ static bool
 name_ok(const char *s)
 {
 	for (; *s != '\0'; s++)
-		if ((unsigned char)*s <= ' ' || (unsigned char)*s == 0x7f || *s == '/')
+		if (*s <= ' ' || *s > '~' || strchr("/\"\\", *s) != NULL)
 			return false;
 	return true;
 }
@@ -103,12 +106,19 @@ check_client_fields(const union proto_msg *m)
 	case PROTO_CANCEL:
 		ok = m->tag.tag != 0;
 		break;
+	case PROTO_HINT:
+		ok = m->hint.hint == PROTO_TRANSFER_END && m->hint.reserved == 0;
+		break;
+	case PROTO_WATCH:
+		ok = (m->watch.mask & ~PROTO_EVENTS) == 0 && m->watch.reserved == 0;
+		break;
 	case PROTO_DOORBELL:
 	case PROTO_CLOSE:
 	case PROTO_WELCOME:
 	case PROTO_GRANT:
 	case PROTO_REFUSE:
 	case PROTO_RESTARTED:
+	case PROTO_EVENT:
 		break;
 	}
 	return ok ? 0 : PROTO_E_VALUE;
@@ -131,7 +141,14 @@ check_budd_fields(const union proto_msg *m)
 		ok = m->refuse.error > 0 && m->refuse.reserved == 0 &&
 		     string_ok(m->refuse.reason, sizeof(m->refuse.reason));
 		break;
+	case PROTO_EVENT:
+		ok = m->event.event != 0 && (m->event.event & ~PROTO_EVENTS) == 0 &&
+		     (m->event.event & (m->event.event - 1)) == 0 &&
+		     m->event.reserved == 0;
+		break;
 	case PROTO_RESTARTED:
+	case PROTO_HINT:
+	case PROTO_WATCH:
 	case PROTO_HELLO:
 	case PROTO_ALLOC:
 	case PROTO_DONE:

@@ -5,12 +5,17 @@
  *
  * client -> budd                  budd -> client
  *   HELLO version, pool, wishes     WELCOME limits + memory, ledger   first, and once;
- *                                   REFUSE tag 0, error, reason       or this, and the
- * end ALLOC tag, size, count, timeout GRANT tag                         your turn: take
- * it REFUSE tag, error, reason         instead of GRANT DONE tag, outcome the turn was
- * used, or failed: GRANT follows CANCEL tag                      REFUSE tag, ECANCELED
- * or the GRANT that crossed it DOORBELL no answer CLOSE no answer (ALLOC again, in
- * order)         RESTARTED                         budd forgot who waits
+ *                                   REFUSE tag 0, error, reason       or this, the end
+ *   ALLOC tag, size, count, timeout GRANT tag                         your turn: take it
+ *                                   REFUSE tag, error, reason         instead of GRANT
+ *   DONE tag, outcome               GRANT tag                         if the turn failed
+ *   CANCEL tag                      REFUSE tag, ECANCELED             or the GRANT that
+ *                                                                     crossed it
+ *   DOORBELL                                                          no answer
+ *   HINT hint                                                         no answer
+ *   WATCH mask                      EVENT event, bytes                as they happen
+ *   CLOSE                                                             no answer
+ *   (ALLOC again, in order)         RESTARTED                         budd forgot who waits
  *
  * One message is one SOCK_SEQPACKET record of fixed size, in host byte order. Reserved
  * fields and bytes behind the end of a string are zero. Numbers of types are never
@@ -20,7 +25,8 @@
  * ALLOC under a tag that budd knows already is ignored, so that a client which is not
  * sure sends it again; so are DONE and CANCEL of one that it does not know, since
  * messages cross. A client answers a GRANT that it does not expect with DONE,
- * PROTO_USED.
+ * PROTO_USED. A second HELLO is ignored: who gets RESTARTED before its WELCOME says
+ * HELLO again.
  */
 #ifndef PROTO_MESSAGES_H
 #define PROTO_MESSAGES_H
@@ -47,7 +53,21 @@ enum proto_type {
 	PROTO_DOORBELL = 8,
 	PROTO_CLOSE = 9,
 	PROTO_RESTARTED = 10,
+	PROTO_HINT = 11,
+	PROTO_WATCH = 12,
+	PROTO_EVENT = 13,
 };
+
+enum proto_hint {
+	PROTO_TRANSFER_END = 1, /* what is empty now will not be needed soon */
+};
+
+/* Bits of WATCH; an EVENT has one of them. */
+#define PROTO_EVENT_PRESSURE \
+	0x1u /* others wait, and this pool has more than its share */
+#define PROTO_EVENT_GROWN    0x2u /* a block of `bytes` was added */
+#define PROTO_EVENT_RELEASED 0x4u /* a block of `bytes` was given back */
+#define PROTO_EVENTS         0x7u
 
 enum proto_outcome {
 	PROTO_USED = 0, /* the turn was used, or is no longer wanted: forget the tag */
@@ -120,6 +140,29 @@ struct proto_refuse {
 };
 static_assert(sizeof(struct proto_refuse) == 184, "wire format");
 
+struct proto_hint_msg {
+	struct proto_header header;
+	uint32_t hint; /* enum proto_hint */
+	uint32_t reserved;
+};
+static_assert(sizeof(struct proto_hint_msg) == 16, "wire format");
+
+/* WATCH: which events to be told of, from now on; 0: none. Said again after RESTARTED. */
+struct proto_watch {
+	struct proto_header header;
+	uint32_t mask;
+	uint32_t reserved;
+};
+static_assert(sizeof(struct proto_watch) == 16, "wire format");
+
+struct proto_event {
+	struct proto_header header;
+	uint32_t event; /* one bit */
+	uint32_t reserved;
+	uint64_t bytes;
+};
+static_assert(sizeof(struct proto_event) == 24, "wire format");
+
 /* DOORBELL, CLOSE, RESTARTED: nothing but the header. */
 
 /* Large enough for any record, and aligned for each. */
@@ -131,6 +174,9 @@ union proto_msg {
 	struct proto_tag tag;
 	struct proto_done done;
 	struct proto_refuse refuse;
+	struct proto_hint_msg hint;
+	struct proto_watch watch;
+	struct proto_event event;
 };
 
 /** proto_init() - zero a message and fill in its header */

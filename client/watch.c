@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: ISC */
+
+/* Events of a pool, and hints about it. */
+#include "client/watch.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "client/link.h"
+#include "client/pool.h"
+
+_Static_assert(BUD_PRESSURE == PROTO_EVENT_PRESSURE && BUD_GROWN == PROTO_EVENT_GROWN &&
+		   BUD_RELEASED == PROTO_EVENT_RELEASED,
+    "the same bits in the API and on the wire");
+
+static unsigned int
+kind(uint32_t event)
+{
+	return (unsigned int)__builtin_ctz(event);
+}
+
+void
+bud__watch_note(struct bud_pool *pool, const struct proto_event *m)
+{
+	struct bud__watch *w = &pool->watch;
+	const uint64_t one = 1;
+
+	if ((w->mask & m->event) == 0)
+		return;
+	if (w->due == 0 && pool->ended_count == 0 &&
+	    write(pool->event_fd, &one, sizeof(one)) == -1)
+		w->due = 0; /* EAGAIN: it is readable as it is */
+	w->due |= m->event;
+	w->bytes[kind(m->event)] += m->bytes;
+}
+
+void
+bud__watch_again(struct bud_pool *pool)
+{
+	if (pool->watch.mask != 0)
+		bud__note(pool, PROTO_WATCH, 0, pool->watch.mask);
+}
+
+bool
+bud__watch_take(struct bud_pool *pool, unsigned int *eventp, uint64_t *bytesp)
+{
+	struct bud__watch *w = &pool->watch;
+	uint64_t count;
+
+	if (w->due == 0)
+		return false;
+	*eventp = w->due & -w->due;
+	*bytesp = w->bytes[kind(*eventp)];
+	w->bytes[kind(*eventp)] = 0;
+	w->due &= ~*eventp;
+	if (w->due == 0 && pool->ended_count == 0 &&
+	    read(pool->event_fd, &count, sizeof(count)) == -1)
+		return true; /* EAGAIN: was read already */
+	return true;
+}
+
+int
+bud_watch(struct bud_pool *pool, unsigned int mask, bud_event_fn *event, void *arg)
+{
+	if (atomic_load(&pool->forked) || (mask & ~PROTO_EVENTS) != 0 ||
+	    (mask != 0 && event == NULL))
+		return -EINVAL;
+	pthread_mutex_lock(&pool->lock);
+	pool->watch.mask = mask;
+	pool->watch.event = event;
+	pool->watch.arg = arg;
+	bud__note(pool, PROTO_WATCH, 0, mask);
+	pthread_mutex_unlock(&pool->lock);
+	return atomic_load(&pool->away) ? -ENOTCONN : 0;
+}
+
+int
+bud_hint(struct bud_pool *pool, unsigned int hint)
+{
+	if (atomic_load(&pool->forked) || hint != BUD_TRANSFER_END)
+		return -EINVAL;
+	pthread_mutex_lock(&pool->lock);
+	bud__note(pool, PROTO_HINT, 0, PROTO_TRANSFER_END);
+	pthread_mutex_unlock(&pool->lock);
+	return atomic_load(&pool->away) ? -ENOTCONN : 0;
+}
