@@ -51,8 +51,10 @@ arbiter_tell_keeper(struct arbiter *a, const struct channel_msg *msg)
 
 	if (r == 0)
 		return;
-	/* Without the keeper there is nothing to do; the next arbiter begins afresh. */
-	log_err("arbiter", "the keeper does not take a message (%d)", r);
+	/* Without the keeper there is nothing to do; the next arbiter begins afresh. If it
+	 * is gone itself, that is how budd ends. */
+	if (r != -EPIPE)
+		log_err("arbiter", "the keeper does not take a message (%d)", r);
 	event_base_loopbreak(a->base);
 }
 
@@ -95,7 +97,8 @@ params_of(const struct config_host *host, uint64_t host_wall)
 	return (struct core_params){ .host_wall = host_wall,
 		.tick_ns = host->tick_ns,
 		.release_ticks = release > 0 ? (uint32_t)release : 1,
-		.idle_ticks = (uint32_t)idle };
+		.idle_ticks = (uint32_t)idle,
+		.overtaken_max = host->overtaken_max };
 }
 
 /* --- From the keeper --- */

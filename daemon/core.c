@@ -24,6 +24,8 @@ core_init(struct core *c, const struct core_params *params, const struct core_op
 	*c = (struct core){ .ops = ops, .ctx = ctx, .params = *params };
 	TAILQ_INIT(&c->pools);
 	RB_INIT(&c->deadlines);
+	LIST_INIT(&c->users);
+	LIST_INIT(&c->groups);
 	c->next_tick = INSTANT_NEVER;
 }
 
@@ -43,22 +45,90 @@ core_set_params(struct core *c, const struct core_params *params, struct instant
 	TAILQ_FOREACH (p, &c->pools, entry)
 		if (p->record->tick_count > params->release_ticks)
 			p->record->tick_count = params->release_ticks;
-	if (c->next_tick.ns != INSTANT_NEVER.ns)
+	if (instant_before(instant_add(now, params->tick_ns), c->next_tick) &&
+	    c->next_tick.ns != INSTANT_NEVER.ns)
 		c->next_tick = instant_add(now, params->tick_ns);
-	serve_starved(c, now);
+	share_serve(c, now);
 }
 
 /* --- Pools come and go --- */
+
+void
+core_account(struct core *c, struct pool *p)
+{
+	uint64_t charge = pool_charge(p, p->planned);
+	uint64_t memory = p->planned * CHUNK_SIZE;
+
+	c->committed += charge - p->charged;
+	p->user->charge += charge - p->charged;
+	if (p->group != NULL)
+		p->group->charge += memory - p->charged_memory;
+	p->charged = charge;
+	p->charged_memory = memory;
+}
+
+static void
+weigh_user(const struct core *c, struct user *u)
+{
+	const struct pool *p;
+
+	u->weight = 1;
+	TAILQ_FOREACH (p, &c->pools, entry)
+		if (p->user == u && p->limits.weight > u->weight)
+			u->weight = p->limits.weight;
+}
+
+int
+core_join(struct core *c, struct pool *p)
+{
+	if ((p->user = user_get(&c->users, p->limits.uid)) == NULL)
+		return -ENOMEM;
+	if (p->limits.group_wall != 0) {
+		p->group = group_get(&c->groups, p->limits.group, p->limits.group_wall);
+		if (p->group == NULL) {
+			user_put(p->user);
+			return -ENOMEM;
+		}
+	}
+	TAILQ_INSERT_TAIL(&c->pools, p, entry);
+	weigh_user(c, p->user);
+	core_account(c, p);
+	return 0;
+}
+
+static void
+leave(struct core *c, struct pool *p)
+{
+	struct user *u = p->user;
+
+	TAILQ_REMOVE(&c->pools, p, entry);
+	c->committed -= p->charged;
+	u->charge -= p->charged;
+	u->pinned -= p->pinned * CHUNK_SIZE;
+	if (p->group != NULL) {
+		p->group->charge -= p->charged_memory;
+		group_put(p->group);
+	}
+	weigh_user(c, u);
+	user_put(u);
+}
 
 int
 core_open(struct core *c, struct pool *p)
 {
 	uint32_t base = (uint32_t)(p->limits.base / CHUNK_SIZE);
+	int r = core_join(c, p);
 
-	if (!grow_fits_host(c, p, base))
-		return -ENOSPC;
-	TAILQ_INSERT_TAIL(&c->pools, p, entry);
-	c->committed += pool_charge(p, 0);
+	if (r != 0)
+		return r;
+	if (c->params.user_pools != 0 && p->user->pools > c->params.user_pools)
+		r = -EDQUOT;
+	else if (!share_fits(c, p, base))
+		r = -ENOSPC;
+	if (r != 0) {
+		leave(c, p);
+		return r;
+	}
 	p->record->tick_count = c->params.release_ticks;
 	grow_start(c, p, base);
 	return 0;
@@ -82,9 +152,10 @@ void
 core_close(struct core *c, struct pool *p, struct instant now)
 {
 	forget_all(c, p);
-	TAILQ_REMOVE(&c->pools, p, entry);
-	c->committed -= pool_charge(p, p->planned);
-	serve_starved(c, now);
+	share_forget(c, p);
+	leave(c, p);
+	grow_forget(c, p);
+	share_serve(c, now);
 }
 
 /* --- Requests --- */
@@ -106,6 +177,7 @@ core_forget(struct core *c, struct request *r)
 {
 	if (r->state == REQUEST_WAITING && r->deadline.ns != INSTANT_NEVER.ns)
 		RB_REMOVE(request_deadlines, &c->deadlines, r);
+	r->pool->user->requests--;
 	queue_remove(&r->pool->queue, r);
 }
 
@@ -125,10 +197,12 @@ core_refuse(struct core *c, struct request *r, int error)
 
 /* More than the pool could ever hold, or than a section allows in one piece. */
 static bool
-never_met(const struct pool *p, const struct proto_alloc *alloc)
+never_met(const struct core *c, const struct pool *p, const struct proto_alloc *alloc)
 {
 	uint64_t wall = pool_wall_chunks(p) * CHUNK_SIZE, size;
 
+	if (wall > c->params.host_wall)
+		wall = c->params.host_wall;
 	if (alloc->size_bytes > p->limits.max_buffer || alloc->size_bytes > wall)
 		return true;
 	size = FRAME_SIZE << ledger_order(alloc->size_bytes);
@@ -143,6 +217,7 @@ enqueue(
 
 	if (r == NULL)
 		return NULL;
+	p->user->requests++;
 	r->pool = p;
 	r->order = ledger_order(alloc->size_bytes);
 	r->count = alloc->count;
@@ -163,18 +238,25 @@ refuse_unqueued(struct core *c, struct pool *p, uint64_t tag, int error)
 	c->ops->refuse(c->ctx, p, tag, error);
 }
 
+static bool
+too_many_requests(const struct core *c, const struct pool *p)
+{
+	return p->queue.length >= PROTO_REQUESTS_MAX ||
+	       (c->params.user_requests != 0 &&
+		   p->user->requests >= c->params.user_requests);
+}
+
 void
 core_request(
     struct core *c, struct pool *p, const struct proto_alloc *alloc, struct instant now)
 {
 	if (queue_find(&p->queue, alloc->tag) != NULL)
 		return; /* said twice, to be sure */
-	if (never_met(p, alloc)) {
+	if (never_met(c, p, alloc)) {
 		refuse_unqueued(c, p, alloc->tag, EMSGSIZE);
 		return;
 	}
-	if (p->queue.length >= PROTO_REQUESTS_MAX ||
-	    enqueue(c, p, alloc, now) == NULL) {
+	if (too_many_requests(c, p) || enqueue(c, p, alloc, now) == NULL) {
 		refuse_unqueued(c, p, alloc->tag, ENOMEM);
 		return;
 	}
@@ -203,7 +285,10 @@ core_cancel(struct core *c, struct pool *p, uint64_t tag, struct instant now)
 
 	if (r == NULL)
 		return;
-	core_refuse(c, r, ECANCELED);
+	if (r->state == REQUEST_GRANTED)
+		core_forget(c, r); /* the GRANT that crossed it is the answer */
+	else
+		core_refuse(c, r, ECANCELED);
 	serve(c, p, now);
 }
 
@@ -218,7 +303,7 @@ core_doorbell(struct core *c, struct pool *p, struct instant now)
 static bool
 needs_tick(const struct pool *p)
 {
-	return pool_blocks(p) > 1 || p->queue.length > 0;
+	return pool_blocks(p) > 1 || p->queue.length > 0 || p->mark_passed;
 }
 
 void
@@ -270,7 +355,7 @@ tick_pool(struct core *c, struct pool *p, struct instant now)
 	if (p->record->tick_count == 0) {
 		p->record->tick_count = c->params.release_ticks;
 		c->counters.passes++;
-		release_pass(c, p);
+		core_release(c, p, RELEASE_PERIOD);
 	}
 	serve(c, p, now); /* a doorbell may have been lost, a failed pin may work now */
 }
@@ -287,6 +372,7 @@ run_tick(struct core *c, struct instant now)
 	TAILQ_FOREACH (p, &c->pools, entry)
 		if (needs_tick(p))
 			tick_pool(c, p, now);
+	share_squeeze(c);
 	core_wind(c, now);
 }
 

@@ -10,7 +10,8 @@
  *	time passes -----------------------+           +--> opened
  *
  * core.c has the entry points and the clockwork, serve.c whose turn it is within a pool,
- * grow.c how a pool grows and shrinks, release.c the release pass.
+ * share.c who may grow when there is not enough for all, grow.c how a pool grows and
+ * shrinks, release.c the release pass, policy.c the rules that can be chosen.
  */
 #ifndef DAEMON_CORE_H
 #define DAEMON_CORE_H
@@ -20,12 +21,21 @@
 
 #include "daemon/clock.h"
 #include "daemon/pool.h"
+#include "daemon/share.h"
 #include "proto/messages.h"
 
-#define SLICE_CHUNKS \
-	4u /* 1 MiB: pinned or given back before it is another pool's turn */
+#define SLICE_CHUNKS 4u /* 1 MiB: pinned before it is another pool's turn */
+#define PINS_OUT_MAX \
+	2u /* slices being pinned, for all pools; the keeper is never idle */
 
 struct core;
+
+/* What happened, for whoever watches: the log, the events of the status, the client. */
+enum core_news {
+	CORE_GROWN,    /* by @bytes */
+	CORE_RELEASED, /* @bytes */
+	CORE_PRESSURE, /* memory is short, and this pool has more than its share */
+};
 
 /* What the core asks of the world. None of them calls back into the core. */
 struct core_ops {
@@ -41,6 +51,7 @@ struct core_ops {
 	/* The base block is there (error 0), or cannot be: a positive errno. The shell
 	 * closes a pool that failed. */
 	void (*opened)(void *ctx, struct pool *p, int error);
+	void (*tell)(void *ctx, struct pool *p, enum core_news news, uint64_t bytes);
 };
 
 struct core_params {
@@ -48,6 +59,10 @@ struct core_params {
 	int64_t tick_ns;
 	uint32_t release_ticks; /* the sample period */
 	uint32_t idle_ticks;
+	uint32_t overtaken_max;
+	uint64_t user_wall;  /* bytes that all pools of a user may pin; 0: no limit */
+	uint32_t user_pools; /* pools that a user may have; 0: no limit */
+	uint32_t user_requests; /* that all pools of a user may queue; 0: no limit */
 };
 
 struct core_counters {
@@ -64,7 +79,13 @@ struct core {
 	struct core_params params;
 	struct pool_list pools; /* oldest first */
 	struct request_deadlines deadlines;
+	struct user_list users;
+	struct group_list groups;
 	uint64_t committed; /* bytes of the host's wall that are pinned or promised */
+	uint32_t starved;   /* pools that wait for memory of others */
+	uint32_t pins_out;
+	uint64_t rounds; /* of share_serve() */
+	bool sharing;    /* in the midst of one */
 	uint32_t tick;
 	struct instant next_tick; /* INSTANT_NEVER: nothing to tick for */
 	struct core_counters counters;
@@ -83,12 +104,14 @@ void core_set_params(
  * core_open() - a new pool: pins its base block
  * @p:		pool_init()ed, with an empty record; the caller's, until core_close()
  *
- * Return: 0; -ENOSPC if the base does not fit into the host's wall. ops->opened() follows
+ * Return: 0, and ops->opened() follows; -ENOSPC if the base does not fit into the host's
+ * wall, its user's or its group's; -EDQUOT if its user has too many pools; -ENOMEM
  */
 int core_open(struct core *c, struct pool *p);
 /** core_adopt() - a pool of an earlier arbiter, of which @pinned chunks are pinned; what
- * was half done is finished */
-void core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now);
+ * was half done is finished
+ * Return: 0 or -ENOMEM */
+int core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now);
 /** core_close() - the pool is gone, with all that it held; its requests end unanswered */
 void core_close(struct core *c, struct pool *p, struct instant now);
 /** core_drop_requests() - the client is not listened to any more; its memory stays */
@@ -110,6 +133,31 @@ void core_pinned(
     struct core *c, struct pool *p, uint32_t pinned, int error, struct instant now);
 void core_unpinned(struct core *c, struct pool *p, uint32_t pinned, struct instant now);
 
+/* What an operator changes in a living pool. */
+
+/** core_set_wall() - at most the length of its memory. Raising it serves the queue at once;
+ * lowering it below what is pinned stops growth and releases what is empty
+ * Return: bytes that are pinned above it for the time being */
+uint64_t core_set_wall(
+    struct core *c, struct pool *p, uint64_t wall, struct instant now);
+void core_set_add(struct core *c, struct pool *p, uint64_t add, struct instant now);
+void core_set_weight(
+    struct core *c, struct pool *p, uint32_t weight, struct instant now);
+
+enum release_reason {
+	RELEASE_PERIOD,   /* by the policy */
+	RELEASE_TRANSFER, /* a transfer has ended: as if all that is empty were idle */
+	RELEASE_OPERATOR, /* likewise */
+	RELEASE_PRESSURE, /* all empty last blocks; none stays as headroom */
+};
+
+/** core_release() - the release pass of one pool, now
+ * Return: blocks that are being given back, or will be */
+uint32_t core_release(struct core *c, struct pool *p, enum release_reason reason);
+
+/** release_is_due() - would the pass give a block back now? */
+bool release_is_due(const struct core *c, const struct pool *p);
+
 /** core_next_due() - when core_run() has something to do; INSTANT_NEVER: never */
 struct instant core_next_due(const struct core *c);
 /** core_run() - deadlines and ticks that are due */
@@ -122,8 +170,8 @@ bool core_check(const struct core *c);
 
 /** serve() - grant whatever can be had, start to grow for what cannot, leave the rest */
 void serve(struct core *c, struct pool *p, struct instant now);
-/** serve_starved() - host memory became free: serve those who wait for it */
-void serve_starved(struct core *c, struct instant now);
+/** turns_are_out() - a granted request has not been answered with DONE */
+bool turns_are_out(const struct pool *p);
 /** core_set_state() - a turn given, or failed; the deadline ends the waiting, never a turn,
  * which is an answer */
 void core_set_state(struct core *c, struct request *r, enum request_state state);
@@ -132,18 +180,23 @@ void core_forget(struct core *c, struct request *r);
 /** core_refuse() - end a request with @error, a positive errno */
 void core_refuse(struct core *c, struct request *r, int error);
 
-/** grow_fits_host() - would a pool of @planned chunks stay within the host's wall? */
-bool grow_fits_host(const struct core *c, const struct pool *p, uint32_t planned);
-/** grow_start() - add a block of @chunks and pin its first slice */
+/** core_account() - after `planned` changed: what host, user and group count for the pool */
+void core_account(struct core *c, struct pool *p);
+/** core_join() - a pool gets its user and group, and is counted; 0 or -ENOMEM */
+int core_join(struct core *c, struct pool *p);
+/** core_view() - the pool as its policy sees it */
+struct policy_view core_view(
+    const struct core *c, const struct pool *p, uint32_t idle_ticks);
+
+/** grow_start() - add a block of @chunks; its slices are pinned in turn with others' */
 void grow_start(struct core *c, struct pool *p, uint32_t chunks);
+/** grow_ahead() - add a block before anybody asks, if the policy says so; arm low_mark */
+void grow_ahead(struct core *c, struct pool *p);
+/** grow_forget() - the pool is going away, in the midst of whatever it does */
+void grow_forget(struct core *c, struct pool *p);
 /** shrink_start() - close the last additional block and give its first slice back; false:
  * the client took something in it just now */
 bool shrink_start(struct core *c, struct pool *p);
-
-/** release_pass() - the periodic look at one pool; true: a block is being given back */
-bool release_pass(struct core *c, struct pool *p);
-/** release_is_due() - what the pass would do; the fixed rule */
-bool release_is_due(const struct core *c, const struct pool *p);
 
 /** core_wind() - set the tick going if there is anything to tick for */
 void core_wind(struct core *c, struct instant now);

@@ -9,34 +9,121 @@
 
 #include "daemon/core.h"
 
-bool
-grow_fits_host(const struct core *c, const struct pool *p, uint32_t planned)
+/* Whose slice is next: as share.c, of what is pinned already. */
+static bool
+slice_before(const struct pool *a, const struct pool *b)
 {
-	uint64_t others = c->committed;
+	uint64_t slice = SLICE_CHUNKS * CHUNK_SIZE;
+	uint64_t ua = a->user->pinned + slice, ub = b->user->pinned + slice;
+	uint64_t pa = a->pinned * CHUNK_SIZE + slice,
+		 pb = b->pinned * CHUNK_SIZE + slice;
 
-	if (pool_blocks(p) > 0)
-		others -= pool_charge(p, p->planned);
-	return others + pool_charge(p, planned) <= c->params.host_wall;
+	if (a->user != b->user && ua * b->user->weight != ub * a->user->weight)
+		return ua * b->user->weight < ub * a->user->weight;
+	return pa * b->limits.weight < pb * a->limits.weight;
+}
+
+static struct pool *
+next_to_pin(struct core *c)
+{
+	struct pool *best = NULL, *p;
+
+	TAILQ_FOREACH (p, &c->pools, entry)
+		if (p->slice_due && (best == NULL || slice_before(p, best)))
+			best = p;
+	return best;
 }
 
 static void
-pin_next_slice(struct core *c, struct pool *p)
+pin_slice(struct core *c, struct pool *p)
 {
 	struct chunk_range r = { p->pinned, p->planned };
 
 	if (r.to - r.from > SLICE_CHUNKS)
 		r.to = r.from + SLICE_CHUNKS;
+	p->slice_due = false;
+	p->slice_out = true;
+	c->pins_out++;
 	c->ops->pin(c->ctx, p, r);
+}
+
+/* A few at a time, so that who comes next is decided late, by what all have by then. */
+static void
+pin_slices(struct core *c)
+{
+	struct pool *p;
+
+	while (c->pins_out < PINS_OUT_MAX && (p = next_to_pin(c)) != NULL)
+		pin_slice(c, p);
+}
+
+static void
+slice_came_back(struct core *c, struct pool *p)
+{
+	c->pins_out -= p->slice_out;
+	p->slice_out = false;
+}
+
+void
+grow_forget(struct core *c, struct pool *p)
+{
+	slice_came_back(c, p);
+	p->slice_due = false;
+	pin_slices(c);
 }
 
 void
 grow_start(struct core *c, struct pool *p, uint32_t chunks)
 {
-	c->committed -= pool_charge(p, p->planned);
 	pool_add_block(p, chunks);
-	c->committed += pool_charge(p, p->planned);
+	core_account(c, p);
 	pool_publish(p, c->tick); /* stamps of the new chunks start at this tick */
-	pin_next_slice(c, p);
+	p->slice_due = true;
+	pin_slices(c);
+}
+
+/*
+ * Headroom: low_mark is armed `headroom` before the end of what is open. Whoever takes a
+ * buffer from there on claims it and rings; then the policy is asked for a block. It is
+ * armed again once that is there. Nobody grows ahead while others starve.
+ */
+static void
+arm_mark(struct pool *p, const struct policy_view *v)
+{
+	uint32_t opened = pool_opened(p),
+		 mark = opened > v->headroom ? opened - v->headroom : 0;
+
+	p->mark_armed = true;
+	p->mark_passed = false;
+	atomic_store(&p->ledger.header->low_mark, mark * CHUNK_FRAMES);
+}
+
+void
+grow_ahead(struct core *c, struct pool *p)
+{
+	struct policy_view v;
+	uint32_t chunks;
+
+	if (p->limits.headroom == 0 || p->phase != POOL_STEADY || !p->welcome)
+		return;
+	if (p->mark_armed &&
+	    atomic_load(&p->ledger.header->low_mark) == LEDGER_MARK_NONE)
+		p->mark_passed = true;
+	v = core_view(c, p, 0);
+	chunks = p->limits.policy->block(&v, 0);
+	if (v.planned + chunks > v.wall || v.blocks == RECORD_BLOCKS_MAX) {
+		p->mark_passed = p->mark_armed = false; /* nothing to grow into */
+		return;
+	}
+	if (!p->mark_armed) {
+		arm_mark(p, &v);
+		return;
+	}
+	if (!p->limits.policy->grows_ahead(&v) || c->starved > 0 ||
+	    c->tick < p->retry_tick || !share_fits(c, p, v.planned + chunks))
+		return;
+	p->mark_armed = p->mark_passed = false;
+	grow_start(c, p, chunks);
 }
 
 static void
@@ -45,10 +132,13 @@ end_growth(struct core *c, struct pool *p)
 	p->phase = POOL_STEADY;
 	if (!p->welcome) {
 		p->welcome = true;
-		pool_publish(p, c->tick); /* a client may ask as soon as it is welcome */
+		pool_publish(
+		    p, c->tick); /* a client may ask as soon as it is welcome */
 		c->ops->opened(c->ctx, p, 0);
 	} else {
 		p->record->counters.grown++;
+		c->ops->tell(c->ctx, p, CORE_GROWN,
+		    p->record->block_chunks[pool_blocks(p) - 1] * CHUNK_SIZE);
 	}
 }
 
@@ -58,13 +148,19 @@ give_up_growth(struct core *c, struct pool *p, int error)
 {
 	uint32_t blocks = pool_blocks(p);
 
-	c->committed -= pool_charge(p, p->planned);
 	pool_drop_rest(p);
-	c->committed += pool_charge(p, p->planned);
+	core_account(c, p);
 	p->record->counters.grown += p->welcome && pool_blocks(p) == blocks;
 	p->retry_tick = c->tick + 1;
 	if (!p->welcome)
 		c->ops->opened(c->ctx, p, error);
+}
+
+static void
+set_pinned(struct pool *p, uint32_t pinned)
+{
+	p->user->pinned += pinned * CHUNK_SIZE - p->pinned * CHUNK_SIZE;
+	p->pinned = pinned;
 }
 
 void
@@ -72,20 +168,22 @@ core_pinned(
     struct core *c, struct pool *p, uint32_t pinned, int error, struct instant now)
 {
 	assert(p->phase == POOL_GROWING);
+	slice_came_back(c, p);
 	if (error != 0) {
 		give_up_growth(c, p, error);
 		if (p->welcome)
 			serve(c, p, now);
-		serve_starved(c, now); /* the rest was promised to us */
+		share_serve(c, now); /* the rest was promised to us */
+		pin_slices(c);
 		return;
 	}
-	p->pinned = pinned;
+	set_pinned(p, pinned);
 	pool_open_to(p, pinned);
-	if (p->pinned < p->planned)
-		pin_next_slice(c, p);
-	else
+	p->slice_due = p->pinned < p->planned;
+	if (!p->slice_due)
 		end_growth(c, p);
 	serve(c, p, now);
+	pin_slices(c);
 }
 
 static void
@@ -107,44 +205,66 @@ shrink_start(struct core *c, struct pool *p)
 	return true;
 }
 
+/* The last block is with the system again. */
+static void
+end_shrinking(struct core *c, struct pool *p, struct instant now)
+{
+	uint64_t bytes = (p->planned - p->pinned) * CHUNK_SIZE;
+
+	pool_drop_block(p);
+	core_account(c, p);
+	p->mark_armed = false; /* it may lie beyond the end now */
+	p->record->counters.released++;
+	c->counters.blocks_released++;
+	c->ops->tell(c->ctx, p, CORE_RELEASED, bytes);
+	if (p->to_release > 0 && p->queue.length == 0 && pool_blocks(p) > 1) {
+		p->to_release--;
+		shrink_start(c, p);
+	}
+	serve(c, p, now);
+	share_serve(c, now);
+}
+
 void
 core_unpinned(struct core *c, struct pool *p, uint32_t pinned, struct instant now)
 {
 	assert(p->phase == POOL_RELEASING);
-	p->pinned = pinned;
-	if (p->pinned > pool_opened(p)) {
+	set_pinned(p, pinned);
+	if (p->pinned > pool_opened(p))
 		unpin_next_slice(c, p, pool_opened(p));
-		return;
-	}
-	c->committed -= pool_charge(p, p->planned);
-	pool_drop_block(p);
-	c->committed += pool_charge(p, p->planned);
-	p->record->counters.released++;
-	c->counters.blocks_released++;
-	serve(c, p, now);
-	serve_starved(c, now);
+	else
+		end_shrinking(c, p, now);
 }
 
 /* What was half done is finished as a growth, also a release: that undoes it, and then no
  * record has to tell the two apart. */
-void
+int
 core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now)
 {
-	TAILQ_INSERT_TAIL(&c->pools, p, entry);
-	c->committed += pool_charge(p, p->planned);
+	int r = core_join(c, p);
+
+	if (r != 0)
+		return r;
 	if (c->tick < p->record->tick)
 		c->tick = p->record->tick; /* else all its stamps are of the future */
 	pool_publish(p, c->tick);
-	p->pinned = pinned;
+	set_pinned(p, pinned);
 	if (pool_blocks(p) == 0) { /* the death came before its base was begun */
-		grow_start(c, p, (uint32_t)(p->limits.base / CHUNK_SIZE));
-		return;
+		if (p->limits.base != 0)
+			grow_start(c, p, (uint32_t)(p->limits.base / CHUNK_SIZE));
+		else
+			c->ops->opened(c->ctx, p, ECANCELED);
+		return 0;
 	}
-	p->welcome = pinned >= pool_block(p, 0).to; /* else opened() is still to come */
+	p->welcome = pool_opened(p) >= pool_block(p, 0).to; /* else nobody was told */
 	pool_open_to(p, pinned);
 	if (p->pinned < p->planned) {
 		p->phase = POOL_GROWING;
-		pin_next_slice(c, p);
+		p->slice_due = true;
+		pin_slices(c);
+	} else if (!p->welcome) {
+		end_growth(c, p);
 	}
 	serve(c, p, now);
+	return 0;
 }

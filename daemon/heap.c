@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "proto/ledger.h"
@@ -62,12 +63,19 @@ lock_pages(char *addr, size_t size)
 	return size == 0 || mlock2(addr, size, 0) == 0 ? 0 : -errno;
 }
 
+/* The system call for the same reason: they do so to munlock(), too. */
+static void
+unlock_pages(char *addr, size_t size)
+{
+	syscall(SYS_munlock, addr, size);
+}
+
 static void
 unlock_and_punch(char *addr, int fd, size_t offset, size_t size)
 {
 	if (size == 0)
 		return;
-	munlock(addr + offset, size);
+	unlock_pages(addr + offset, size);
 	fallocate(
 	    fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
 }
@@ -132,7 +140,7 @@ unlock_ledger(struct heap *h, uint32_t from, uint32_t to)
 		keep = ledger_pages(h->chunks, a, to, &offset);
 		size = ledger_pages(h->chunks, a, from, &offset) - keep;
 		if (a == LEDGER_GENERATION)
-			munlock(h->ledger_addr + offset + keep, size);
+			unlock_pages(h->ledger_addr + offset + keep, size);
 		else
 			unlock_and_punch(
 			    h->ledger_addr, h->ledger, offset + keep, size);

@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -170,6 +171,17 @@ end_session(struct keeper *k, struct slot *s, struct holding *h)
 	k->sessions--;
 }
 
+/* An earlier pool of the slot left its record; blocks that are not counted do not matter.
+ * Done here, so that no arbiter ever adopts a pool with another's blocks. */
+static bool
+clear_record(struct keeper *k, uint32_t slot)
+{
+	static const char zeros[offsetof(struct record, block_chunks)];
+
+	return pwrite(k->records, zeros, sizeof(zeros), (off_t)slot * RECORD_STRIDE) ==
+	       sizeof(zeros);
+}
+
 static void
 create_pool(
     struct keeper *k, struct slot *s, struct holding *h, const struct channel_msg *m)
@@ -183,7 +195,10 @@ create_pool(
 		if (k->locked + heap_charge(m->chunks, 0) <= k->host_wall)
 			r = heap_init(&h->heap, m->chunks);
 	}
+	if (r == 0 && !clear_record(k, m->slot))
+		r = -EIO;
 	if (r != 0) {
+		heap_fini(&h->heap);
 		answer.error = -r;
 		tell(k, &answer, NULL, 0);
 		return;
@@ -462,6 +477,21 @@ start_arbiter(struct keeper *k)
 	k->handed_over = 0;
 }
 
+/* What a dead arbiter had asked for is done: a client that said CLOSE says it once. */
+static void
+obey_the_dead(struct keeper *k)
+{
+	struct channel_msg msg;
+	size_t len;
+
+	while (k->channel != -1 &&
+	       wire_recv(k->channel, &msg, sizeof(msg), &len, NULL, 0) == 0) {
+		k->unsent.full = false; /* nobody is there for an answer */
+		if (len == sizeof(msg))
+			obey(k, &msg);
+	}
+}
+
 static void
 reap_arbiter(struct keeper *k)
 {
@@ -481,6 +511,7 @@ reap_arbiter(struct keeper *k)
 		    k->arbiter, WEXITSTATUS(status));
 	k->arbiter = 0;
 	k->restarts++;
+	obey_the_dead(k);
 	close_channel(k);
 }
 
@@ -607,8 +638,10 @@ turn(struct keeper *k)
 		return;
 	if (fds[SIGNALS].revents != 0)
 		on_signal(k);
-	if (k->arbiter == 0 && restart_pause_ms(k) == 0 && !k->stop)
+	if (k->arbiter == 0 && restart_pause_ms(k) == 0 && !k->stop) {
 		start_arbiter(k);
+		return; /* what was polled is not of this one's channel */
+	}
 	flush_unsent(k);
 	if (k->channel != -1 && !quiet && fds[CHANNEL].revents != 0)
 		on_channel(k);

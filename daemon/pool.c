@@ -47,6 +47,10 @@ pool_init(struct pool *p, uint32_t id, const struct pool_limits *limits,
 	*p = (struct pool){
 		.id = id, .limits = *limits, .ledger = *ledger, .record = record
 	};
+	if (p->limits.policy == NULL)
+		p->limits.policy = &policy_fixed;
+	if (p->limits.weight == 0)
+		p->limits.weight = 1;
 	queue_init(&p->queue);
 	for (uint32_t i = 0; i < pool_blocks(p); i++)
 		p->planned += record->block_chunks[i];
@@ -132,6 +136,22 @@ pool_floor(const struct pool *p)
 		floor = from;
 	}
 	return floor;
+}
+
+uint32_t
+pool_idle_blocks(const struct pool *p, uint32_t tick, uint32_t idle_ticks)
+{
+	uint32_t n = pool_blocks(p), idle = 0;
+
+	while (idle < n) {
+		struct chunk_range r = pool_block(p, n - 1 - idle);
+
+		if (!ledger_is_empty(&p->ledger, r) ||
+		    ledger_idle_ticks(&p->ledger, r, tick) < idle_ticks)
+			break;
+		idle++;
+	}
+	return idle;
 }
 
 bool

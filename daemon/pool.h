@@ -24,8 +24,10 @@
 #include <sys/types.h>
 
 #include "daemon/clock.h"
+#include "daemon/policy.h"
 #include "daemon/queue.h"
 #include "daemon/record.h"
+#include "daemon/user.h"
 #include "proto/ledger.h"
 
 enum pool_phase {
@@ -42,19 +44,36 @@ struct pool_limits {
 	uint64_t wall_max; /* length of the memory */
 	uint64_t max_buffer;
 	uint64_t headroom;
+	uint64_t group_wall; /* wall_total of the section; 0: none */
 	uint32_t weight;
 	uid_t uid;
+	const struct policy *policy;
+	const char *group; /* the section's name, where there is a wall_total */
+	bool keep_idle;    /* no release pass for this pool */
 };
 
 struct pool {
 	TAILQ_ENTRY(pool) entry; /* of the core, oldest first */
 	uint32_t id;
-	bool welcome; /* its base block has been pinned once */
-	bool starved; /* its head waits for the host's wall */
+	bool welcome;       /* its base block has been pinned once */
+	bool starved;       /* it waits for memory that others have, see share.c */
+	bool told_pressure; /* ... or has too much of it, and was told */
+	bool slice_due;     /* it grows, and its next slice has not been asked for */
+	bool slice_out;     /* ... or has */
+	bool mark_armed;    /* low_mark was set; see headroom in grow.c */
+	bool mark_passed;
 	enum pool_phase phase;
-	uint32_t pinned;     /* chunks, as the keeper said last */
-	uint32_t planned;    /* chunks */
-	uint32_t retry_tick; /* after a failed pin: no growing before this tick */
+	uint32_t pinned;         /* chunks, as the keeper said last */
+	uint32_t planned;        /* chunks */
+	uint32_t retry_tick;     /* after a failed pin: no growing before this tick */
+	uint32_t ask;            /* starved: chunks of the block that it wants */
+	uint32_t overtaken;      /* starved: times that others were served before it */
+	uint32_t to_release;     /* blocks that the pass still has to give back */
+	uint64_t round;          /* of share_serve(), in which it was looked at */
+	uint64_t charged;        /* bytes that host and user count for it */
+	uint64_t charged_memory; /* ... and its group, without the ledger */
+	struct user *user;
+	struct group *group; /* NULL: none */
 	struct pool_limits limits;
 	struct ledger ledger;
 	struct record *record;
@@ -81,6 +100,8 @@ uint64_t pool_charge(const struct pool *p, uint32_t chunks);
 uint32_t pool_wall_chunks(const struct pool *p);
 /** pool_floor() - chunks that remain if all empty last additional blocks went */
 uint32_t pool_floor(const struct pool *p);
+/** pool_idle_blocks() - from the last one down: empty, none allocated for @idle_ticks */
+uint32_t pool_idle_blocks(const struct pool *p, uint32_t tick, uint32_t idle_ticks);
 bool pool_check(const struct pool *p);
 
 /* Steps. */

@@ -1,33 +1,62 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * The release pass, by the fixed rule: the last additional block goes if it has no buffer
- * in it and has had none allocated for the idle period, and the block before it, which may
- * be the base, is likewise empty and idle. One block a pass; so one empty block always
- * stays as headroom, and bursts do not thrash. The base block never goes.
+ * The release pass. By the fixed rule the last additional block goes if it has no buffer in
+ * it and has had none allocated for the idle period, and the block before it, which may be
+ * the base, is likewise empty and idle. One block a pass; so one empty block always stays
+ * as headroom, and bursts do not thrash. The base block never goes. Other policies may give
+ * back several; other events than the period may waive the idle time.
  */
 #include "daemon/core.h"
 
-static bool
-block_is_idle(const struct core *c, const struct pool *p, uint32_t index)
+struct policy_view
+core_view(const struct core *c, const struct pool *p, uint32_t idle_ticks)
 {
-	struct chunk_range r = pool_block(p, index);
+	return (struct policy_view){ .blocks = pool_blocks(p),
+		.idle_blocks = pool_idle_blocks(p, c->tick, idle_ticks),
+		.planned = p->planned,
+		.wall = pool_wall_chunks(p),
+		.add = (uint32_t)(p->limits.add / CHUNK_SIZE),
+		.headroom =
+		    (uint32_t)((p->limits.headroom + CHUNK_SIZE - 1) / CHUNK_SIZE),
+		.mark_passed = p->mark_passed };
+}
 
-	return ledger_is_empty(&p->ledger, r) &&
-	       ledger_idle_ticks(&p->ledger, r, c->tick) >= c->params.idle_ticks;
+static uint32_t
+blocks_to_release(
+    const struct core *c, const struct pool *p, enum release_reason reason)
+{
+	bool by_rule = reason == RELEASE_PERIOD;
+	struct policy_view v = core_view(c, p, by_rule ? c->params.idle_ticks : 0);
+
+	if (by_rule)
+		return p->limits.policy->releases(&v);
+	if (v.idle_blocks == v.blocks)
+		v.idle_blocks--; /* the base never goes */
+	if (reason == RELEASE_PRESSURE || v.idle_blocks == 0)
+		return v.idle_blocks;
+	return policy_several.releases(&(struct policy_view){
+	    .blocks = v.blocks, .idle_blocks = core_view(c, p, 0).idle_blocks });
+}
+
+uint32_t
+core_release(struct core *c, struct pool *p, enum release_reason reason)
+{
+	uint32_t n;
+
+	if (p->phase != POOL_STEADY || pool_blocks(p) < 2 || turns_are_out(p) ||
+	    (p->limits.keep_idle && reason == RELEASE_PERIOD))
+		return 0;
+	n = blocks_to_release(c, p, reason);
+	if (n == 0 || !shrink_start(c, p))
+		return 0;
+	p->to_release = n - 1;
+	return n;
 }
 
 bool
 release_is_due(const struct core *c, const struct pool *p)
 {
-	uint32_t n = pool_blocks(p);
-
-	return p->phase == POOL_STEADY && n > 1 && block_is_idle(c, p, n - 1) &&
-	       block_is_idle(c, p, n - 2);
-}
-
-bool
-release_pass(struct core *c, struct pool *p)
-{
-	return release_is_due(c, p) && shrink_start(c, p);
+	return p->phase == POOL_STEADY && pool_blocks(p) > 1 && !p->limits.keep_idle &&
+	       blocks_to_release(c, p, RELEASE_PERIOD) > 0;
 }

@@ -55,7 +55,7 @@ grant_all_that_fit(struct core *c, struct pool *p)
 	return head;
 }
 
-static bool
+bool
 turns_are_out(const struct pool *p)
 {
 	const struct request *r;
@@ -91,11 +91,12 @@ static uint32_t
 block_for(
     struct core *c, const struct pool *p, const struct request *head, uint32_t *startp)
 {
-	uint32_t wall = pool_wall_chunks(p), base = pool_block(p, 0).to;
-	uint64_t add = p->limits.add / CHUNK_SIZE, size = request_chunks(head);
+	struct policy_view view = core_view(c, p, 0);
+	uint32_t wall = view.wall, base = pool_block(p, 0).to;
+	uint64_t size = request_chunks(head);
 	bool odd = size > base;
 
-	size = size > add ? size : add;
+	size = p->limits.policy->block(&view, (uint32_t)size);
 	*startp = p->planned;
 	if (p->planned + size <= wall)
 		return (uint32_t)size;
@@ -109,28 +110,36 @@ block_for(
 	return 0;
 }
 
+/* A turn that was used counts twice until its DONE has come, which is then waited for. */
+static bool
+fits_but_for_turns(struct core *c, const struct pool *p, const struct request *head)
+{
+	return turns_are_out(p) &&
+	       ledger_plan_load(&c->plan, &p->ledger, pool_opened(p)) == 0 &&
+	       ledger_plan_take(&c->plan, head->order, head->count);
+}
+
 /* The head does not fit. True: something is under way that will call serve() again. */
 static bool
 make_room(struct core *c, struct pool *p, const struct request *head)
 {
 	uint32_t start, chunks;
 
-	p->starved = false;
-	if (p->phase != POOL_STEADY)
+	if (p->phase != POOL_STEADY || fits_but_for_turns(c, p, head))
 		return true;
 	if (!p->welcome || c->tick < p->retry_tick)
 		return false;
 	chunks = block_for(c, p, head, &start);
-	if (chunks == 0)
+	if (chunks == 0 || pool_blocks(p) == RECORD_BLOCKS_MAX)
 		return false;
-	if (!grow_fits_host(c, p, start + chunks)) {
-		p->starved = true;
+	if (!share_fits(c, p, start + chunks) && !turns_are_out(p))
+		start = pool_floor(p); /* a wall that is shared may bind first */
+	if (start < p->planned && share_fits(c, p, start + chunks))
+		return shrink_start(c, p);
+	if (!share_admit(c, p, start + chunks)) {
+		share_squeeze(c);
 		return false;
 	}
-	if (start < p->planned)
-		return shrink_start(c, p);
-	if (pool_blocks(p) == RECORD_BLOCKS_MAX)
-		return false;
 	grow_start(c, p, chunks);
 	return true;
 }
@@ -150,7 +159,7 @@ count_those_that_wait(struct pool *p)
 {
 	struct request *r;
 
-	/* From the end: whoever was counted stands before all that were not. */
+	/* From the end, up to those that were counted before. */
 	TAILQ_FOREACH_REVERSE(r, &p->queue.requests, request_list, entry)
 	{
 		if (r->counted)
@@ -174,19 +183,13 @@ serve(struct core *c, struct pool *p, struct instant now)
 		if (queue_head(&p->queue) == head)
 			break; /* it waits, and so do all behind it */
 	}
+	if (head == NULL)
+		share_forget(c, p);
+	if (p->queue.length == 0)
+		grow_ahead(c, p);
 	count_those_that_wait(p);
 	if (p->queue.length == 0)
 		ledger_set_queued(&p->ledger, false);
 	pool_publish(p, c->tick);
 	core_wind(c, now);
-}
-
-void
-serve_starved(struct core *c, struct instant now)
-{
-	struct pool *p;
-
-	TAILQ_FOREACH (p, &c->pools, entry)
-		if (p->starved)
-			serve(c, p, now);
 }

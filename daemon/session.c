@@ -141,10 +141,10 @@ session_end(struct session *s, const char *why)
 	struct arbiter *a = s->arbiter;
 
 	if (session_has_pool(s)) {
+		tell_keeper(s, CHANNEL_END); /* first of all: CLOSE is said once */
 		log_info("session",
 		    SUBJECT ": closed: %s; %" PRIu64 " bytes were in use",
 		    SUBJECT_OF(s), why, pool_used(&s->pool));
-		tell_keeper(s, CHANNEL_END);
 		core_close(&a->core, &s->pool, clock_now());
 	} else {
 		log_debug("session", "connection %u (uid %u pid %d %s): closed: %s",
@@ -201,9 +201,11 @@ session_on_hangup(struct session *s)
 		session_end(s, "the client has gone");
 		return;
 	}
-	/* The socket is shut, and the process, which has the memory mapped, lives on. */
+	/* The process, which has the memory mapped, lives on. An empty record looks like
+	 * the end, too, and becomes it. */
 	s->state = SESSION_DEAF;
 	event_del(s->on_sock);
+	shutdown(s->sock, SHUT_RDWR);
 	core_drop_requests(&s->arbiter->core, &s->pool, clock_now());
 }
 
@@ -332,12 +334,54 @@ op_opened(void *ctx, struct pool *p, int error)
 	    SUBJECT_OF(s), s->limits.base, s->limits.add, s->limits.wall);
 }
 
+static void
+send_event(struct session *s, uint32_t event, uint64_t bytes)
+{
+	union proto_msg msg;
+
+	if ((s->watching & event) == 0)
+		return;
+	proto_init(&msg, PROTO_EVENT);
+	msg.event.event = event;
+	msg.event.bytes = bytes;
+	session_send(s, &msg);
+}
+
+static void
+op_tell(void *ctx, struct pool *p, enum core_news news, uint64_t bytes)
+{
+	struct session *s = p->shell;
+
+	(void)ctx;
+	switch (news) {
+	case CORE_GROWN:
+		send_event(s, PROTO_EVENT_GROWN, bytes);
+		log_info("pool", SUBJECT ": grown by %" PRIu64 " to %" PRIu64 " bytes",
+		    SUBJECT_OF(s), bytes, p->pinned * CHUNK_SIZE);
+		return;
+	case CORE_RELEASED:
+		send_event(s, PROTO_EVENT_RELEASED, bytes);
+		log_info("pool",
+		    SUBJECT ": released %" PRIu64 ", %" PRIu64 " bytes remain",
+		    SUBJECT_OF(s), bytes, p->pinned * CHUNK_SIZE);
+		return;
+	case CORE_PRESSURE:
+		send_event(s, PROTO_EVENT_PRESSURE, 0);
+		log_info("pool",
+		    SUBJECT ": others wait for memory, and it has more than "
+			    "its share",
+		    SUBJECT_OF(s));
+		return;
+	}
+}
+
 const struct core_ops session_core_ops = {
 	.pin = op_pin,
 	.unpin = op_unpin,
 	.grant = op_grant,
 	.refuse = op_refuse,
 	.opened = op_opened,
+	.tell = op_tell,
 };
 
 /* --- HELLO, and the pool's birth --- */
@@ -368,9 +412,14 @@ set_limits(
 	l->base =
 	    least(cut_wish(m->base, section->base), l->wall / CHUNK_SIZE * CHUNK_SIZE);
 	l->add = cut_wish(m->add, section->add);
+	if (l->add > l->wall - l->base && l->wall - l->base >= CHUNK_SIZE)
+		l->add = (l->wall - l->base) / CHUNK_SIZE * CHUNK_SIZE;
 	l->wall_max = least(section->wall_max, host_chunks * CHUNK_SIZE);
 	if (l->wall_max < l->wall)
 		l->wall_max = l->wall;
+	if (l->add < l->wall_max / RECORD_BLOCKS_MAX)
+		l->add =
+		    (l->wall_max / RECORD_BLOCKS_MAX + CHUNK_SIZE) & ~(CHUNK_SIZE - 1);
 	l->max_buffer = section->max_buffer;
 	l->headroom = section->headroom;
 	l->weight = section->weight;
@@ -429,18 +478,6 @@ refuse_for_memory(struct session *s, int error)
 	session_refuse(s, error, reason);
 }
 
-/* An earlier owner of the slot left its record; only what it used is zeroed. */
-static void
-reset_record(struct record *r)
-{
-	uint32_t blocks = atomic_load(&r->blocks);
-
-	assert(blocks <= RECORD_BLOCKS_MAX);
-	memset(r, 0,
-	    offsetof(struct record, block_chunks) +
-		blocks * sizeof(r->block_chunks[0]));
-}
-
 void
 session_on_created(struct session *s, int error, int ledger)
 {
@@ -458,7 +495,6 @@ session_on_created(struct session *s, int error, int ledger)
 		return;
 	}
 	ledger_init(&l);
-	reset_record(record);
 	record->wall = s->limits.wall;
 	record->add = s->limits.add;
 	pool_init(&s->pool, s->id, &s->limits, &l, record);
@@ -489,6 +525,14 @@ session_on_unpinned(struct session *s, uint32_t pinned)
 
 /* --- After an arbiter's death --- */
 
+static bool
+pool_is_not_begun(const struct record *r)
+{
+	uint32_t blocks = atomic_load(&r->blocks);
+
+	return blocks == 0 || blocks > RECORD_BLOCKS_MAX;
+}
+
 /* Its limits are those of its section today, within what the record says it was given. */
 static int
 adopt_pool(struct session *s, const struct channel_msg *msg, int ledger)
@@ -500,6 +544,8 @@ adopt_pool(struct session *s, const struct channel_msg *msg, int ledger)
 
 	if (r != 0)
 		return r;
+	if (pool_is_not_begun(record))
+		return -EPROTO;
 	memcpy(s->name, msg->name, sizeof(s->name));
 	section = config_pool_find(arbiter_config(s->arbiter), s->name);
 	strlcpy(s->section, section->name, sizeof(s->section));
@@ -514,8 +560,10 @@ adopt_pool(struct session *s, const struct channel_msg *msg, int ledger)
 	pool_init(&s->pool, s->id, &s->limits, &l, record);
 	s->pool.shell = s;
 	s->state = SESSION_OPEN;
-	core_adopt(&s->arbiter->core, &s->pool, msg->pinned, clock_now());
-	return 0;
+	r = core_adopt(&s->arbiter->core, &s->pool, msg->pinned, clock_now());
+	if (r != 0)
+		s->state = SESSION_NEW; /* the core does not know it */
+	return r;
 }
 
 int
@@ -591,6 +639,19 @@ on_doorbell(struct session *s, const union proto_msg *m)
 }
 
 static void
+on_hint(struct session *s, const union proto_msg *m)
+{
+	(void)m; /* there is one hint */
+	core_release(&s->arbiter->core, &s->pool, RELEASE_TRANSFER);
+}
+
+static void
+on_watch(struct session *s, const union proto_msg *m)
+{
+	s->watching = m->watch.mask;
+}
+
+static void
 on_close(struct session *s, const union proto_msg *m)
 {
 	(void)m;
@@ -607,6 +668,8 @@ static const struct {
 	[PROTO_CANCEL] = { on_cancel, true },
 	[PROTO_DOORBELL] = { on_doorbell, true },
 	[PROTO_CLOSE] = { on_close, true },
+	[PROTO_HINT] = { on_hint, true },
+	[PROTO_WATCH] = { on_watch, true },
 };
 
 /* Whether there may be more to read; false also if the session is no more. */

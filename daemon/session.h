@@ -44,10 +44,10 @@ struct session {
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
-	bool gone;      /* the process */
-	int open_error; /* why the base could not be pinned; a positive errno */
-	const char
-	    *broken; /* why it is to be dropped, from the loop; NULL: it is not */
+	bool gone;          /* the process */
+	uint32_t watching;  /* PROTO_EVENT_*, that the client wants to be told of */
+	int open_error;     /* why the base could not be pinned; a positive errno */
+	const char *broken; /* why it is to be dropped, from the loop; or NULL */
 	char name[PROTO_NAME_SIZE]; /* of the pool, as the client said it */
 	char section[PROTO_NAME_SIZE];
 	char command[16];

@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: ISC */
+
+/* A fake world for the core. */
+#include "tests/world.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MUST(condition) must((condition), #condition, __func__, __LINE__)
+
+static void
+must(bool holds, const char *what, const char *where, int line)
+{
+	if (holds)
+		return;
+	fprintf(stderr, "world: %s:%d: does not hold: %s\n", where, line, what);
+	abort();
+}
+
+static struct world_pool *
+of_pool(struct pool *p)
+{
+	return p->shell;
+}
+
+static struct world_request *
+request_of(const struct world_pool *p, uint64_t tag)
+{
+	MUST(tag >= 1 && tag <= p->nrequests);
+	return &p->requests[tag - 1];
+}
+
+static void
+forget_turn(struct world_pool *p, uint64_t tag)
+{
+	uint32_t i = 0;
+
+	while (i < p->nturns && p->turns[i] != tag)
+		i++;
+	MUST(i < p->nturns);
+	p->nturns--;
+	memmove(&p->turns[i], &p->turns[i + 1], (p->nturns - i) * sizeof(p->turns[0]));
+}
+
+/* --- What the core asks --- */
+
+static void
+ask_keeper(struct world *w, struct world_pool *p, enum world_question question,
+    struct chunk_range r)
+{
+	MUST(p->question == WORLD_NOTHING);
+	MUST(r.from < r.to && r.to - r.from <= SLICE_CHUNKS);
+	p->question = question;
+	p->range = r;
+	TAILQ_INSERT_TAIL(&w->questions, p, waiting);
+}
+
+static void
+on_pin(void *ctx, struct pool *pool, struct chunk_range r)
+{
+	struct world *w = ctx;
+
+	w->pins++;
+	MUST(r.from == of_pool(pool)->pinned);
+	MUST(r.to <= pool_wall_chunks(pool));
+	ask_keeper(w, of_pool(pool), WORLD_PIN, r);
+}
+
+static void
+on_unpin(void *ctx, struct pool *pool, struct chunk_range r)
+{
+	struct world *w = ctx;
+
+	w->unpins++;
+	MUST(r.to == of_pool(pool)->pinned);
+	MUST(r.from >= pool_opened(pool) && r.from >= pool_block(pool, 0).to);
+	ask_keeper(w, of_pool(pool), WORLD_UNPIN, r);
+}
+
+static void
+on_grant(void *ctx, struct pool *pool, uint64_t tag)
+{
+	struct world *w = ctx;
+	struct world_pool *p = of_pool(pool);
+	struct world_request *r = request_of(p, tag);
+
+	w->grants++;
+	MUST(r->state == WORLD_ASKED);
+	r->state = WORLD_TURN;
+	p->turns = reallocarray(p->turns, p->nturns + 1, sizeof(p->turns[0]));
+	p->turns[p->nturns++] = tag;
+}
+
+static void
+on_refuse(void *ctx, struct pool *pool, uint64_t tag, int error)
+{
+	struct world *w = ctx;
+	struct world_pool *p = of_pool(pool);
+	struct world_request *r = request_of(p, tag);
+
+	w->refusals++;
+	MUST(error > 0);
+	MUST(r->state == WORLD_ASKED);
+	r->state = WORLD_REFUSED;
+	r->error = error;
+}
+
+static void
+on_opened(void *ctx, struct pool *pool, int error)
+{
+	struct world_pool *p = of_pool(pool);
+
+	(void)ctx;
+	MUST(!p->opened && p->open_error == 0);
+	p->opened = error == 0;
+	p->open_error = error;
+}
+
+static void
+on_tell(void *ctx, struct pool *pool, enum core_news news, uint64_t bytes)
+{
+	struct world *w = ctx;
+
+	(void)pool;
+	MUST((news == CORE_PRESSURE) == (bytes == 0));
+	w->told[news]++;
+}
+
+static const struct core_ops ops = {
+	.pin = on_pin,
+	.unpin = on_unpin,
+	.grant = on_grant,
+	.refuse = on_refuse,
+	.opened = on_opened,
+	.tell = on_tell,
+};
+
+/* --- Worlds and pools --- */
+
+void
+world_init(struct world *w, uint64_t host_wall)
+{
+	const struct core_params params = {
+		.host_wall = host_wall,
+		.tick_ns = 500 * NS_PER_MS,
+		.release_ticks = 120,
+		.idle_ticks = 600,
+		.overtaken_max = 16,
+	};
+
+	*w = (struct world){ .now = { NS_PER_S } };
+	TAILQ_INIT(&w->pools);
+	TAILQ_INIT(&w->questions);
+	core_init(&w->core, &params, &ops, w);
+}
+
+void
+world_fini(struct world *w)
+{
+	while (!TAILQ_EMPTY(&w->pools))
+		world_close(w, TAILQ_FIRST(&w->pools));
+	MUST(w->core.committed == 0);
+	core_fini(&w->core);
+}
+
+struct pool_limits
+world_limits(uint32_t base, uint32_t add, uint32_t wall)
+{
+	return (struct pool_limits){
+		.base = base * CHUNK_SIZE,
+		.add = add * CHUNK_SIZE,
+		.wall = wall * CHUNK_SIZE,
+		.wall_max = wall * CHUNK_SIZE,
+		.max_buffer = wall * CHUNK_SIZE,
+		.weight = 1,
+	};
+}
+
+static struct world_pool *
+pool_create(struct world *w, const struct pool_limits *limits)
+{
+	struct world_pool *p = calloc(1, sizeof(*p));
+	uint32_t chunks = (uint32_t)(limits->wall_max / CHUNK_SIZE);
+	struct ledger l;
+
+	p->record = calloc(1, sizeof(*p->record));
+	p->ledger = aligned_alloc(4096, ledger_size(chunks));
+	memset(p->ledger, 0, ledger_size(chunks));
+	ledger_attach(&l, p->ledger, chunks);
+	ledger_init(&l);
+	pool_init(&p->pool, ++w->next_id, limits, &l, p->record);
+	p->pool.shell = p;
+	TAILQ_INSERT_TAIL(&w->pools, p, entry);
+	return p;
+}
+
+static void
+pool_destroy(struct world *w, struct world_pool *p)
+{
+	if (p->question != WORLD_NOTHING)
+		TAILQ_REMOVE(&w->questions, p, waiting);
+	TAILQ_REMOVE(&w->pools, p, entry);
+	free(p->ledger);
+	free(p->record);
+	free(p->requests);
+	free(p->turns);
+	free(p->held);
+	free(p);
+}
+
+struct world_pool *
+world_open_unsettled(struct world *w, const struct pool_limits *limits, int *errorp)
+{
+	struct world_pool *p = pool_create(w, limits);
+	int r = core_open(&w->core, &p->pool);
+
+	if (r == 0)
+		return p;
+	pool_destroy(w, p);
+	*errorp = r;
+	return NULL;
+}
+
+struct world_pool *
+world_open(struct world *w, uint32_t base, uint32_t add, uint32_t wall)
+{
+	struct pool_limits limits = world_limits(base, add, wall);
+	struct world_pool *p;
+	int error;
+
+	if ((p = world_open_unsettled(w, &limits, &error)) != NULL)
+		world_settle(w);
+	return p;
+}
+
+void
+world_close(struct world *w, struct world_pool *p)
+{
+	core_close(&w->core, &p->pool, w->now);
+	pool_destroy(w, p);
+}
+
+void
+world_drop(struct world *w, struct world_pool *p)
+{
+	for (uint64_t i = 0; i < p->nrequests; i++)
+		if (p->requests[i].state < WORLD_USED)
+			p->requests[i].state = WORLD_GONE;
+	p->nturns = 0;
+	core_drop_requests(&w->core, &p->pool, w->now);
+}
+
+struct world_pool *
+world_adopt(struct world *w, const struct world_pool *dead, bool heard)
+{
+	const struct pool_limits *limits = &dead->pool.limits;
+	struct world_pool *p = pool_create(w, limits);
+
+	memcpy(p->record, dead->record, sizeof(*p->record));
+	memcpy(p->ledger, dead->ledger,
+	    ledger_size((uint32_t)(limits->wall_max / CHUNK_SIZE)));
+	p->held = calloc(dead->nheld + 1, sizeof(p->held[0]));
+	if (dead->nheld > 0)
+		memcpy(p->held, dead->held, dead->nheld * sizeof(p->held[0]));
+	p->nheld = dead->nheld;
+	p->pinned = dead->pinned;
+	if (heard && dead->question == WORLD_PIN)
+		p->pinned = dead->range.to;
+	else if (heard && dead->question == WORLD_UNPIN)
+		p->pinned = dead->range.from;
+	pool_init(&p->pool, p->pool.id, limits, &p->pool.ledger, p->record);
+	p->pool.shell = p;
+	core_adopt(&w->core, &p->pool, p->pinned, w->now);
+	return p;
+}
+
+/* --- The keeper --- */
+
+static void
+answer_pin(struct world *w, struct world_pool *p)
+{
+	int error = 0;
+
+	if (w->fail_in > 0 && --w->fail_in == 0)
+		error = w->fail_error;
+	else
+		p->pinned = p->range.to;
+	core_pinned(&w->core, &p->pool, p->pinned, error, w->now);
+}
+
+bool
+world_step(struct world *w)
+{
+	struct world_pool *p = TAILQ_FIRST(&w->questions);
+	enum world_question question;
+
+	if (p == NULL)
+		return false;
+	TAILQ_REMOVE(&w->questions, p, waiting);
+	question = p->question;
+	p->question = WORLD_NOTHING;
+	if (question == WORLD_PIN) {
+		answer_pin(w, p);
+	} else {
+		p->pinned = p->range.from;
+		core_unpinned(&w->core, &p->pool, p->pinned, w->now);
+	}
+	return true;
+}
+
+void
+world_settle(struct world *w)
+{
+	unsigned int steps = 0;
+
+	while (world_step(w))
+		MUST(++steps < 1000000); /* growing and shrinking in turn, for ever? */
+}
+
+void
+world_fail_pin(struct world *w, unsigned int nth, int error)
+{
+	w->fail_in = nth;
+	w->fail_error = error;
+}
+
+/* --- Time --- */
+
+void
+world_pass_time(struct world *w, int64_t ns)
+{
+	struct instant end = instant_add(w->now, ns), due;
+
+	for (;;) {
+		due = core_next_due(&w->core);
+		if (instant_before(end, due))
+			break;
+		if (instant_before(w->now, due))
+			w->now = due;
+		core_run(&w->core, w->now);
+		MUST(instant_before(w->now, core_next_due(&w->core)));
+	}
+	w->now = end;
+}
+
+void
+world_pass_ticks(struct world *w, uint32_t ticks)
+{
+	while (ticks-- > 0) {
+		world_pass_time(w, w->core.params.tick_ns);
+		world_settle(w);
+	}
+}
+
+/* --- Clients --- */
+
+uint64_t
+world_ask(struct world *w, struct world_pool *p, uint64_t size_bytes, uint32_t count,
+    int32_t timeout_ms)
+{
+	struct proto_alloc alloc = {
+		.header = { PROTO_ALLOC, sizeof(alloc) },
+		.size_bytes = size_bytes,
+		.count = count,
+		.timeout_ms = timeout_ms,
+	};
+
+	if ((p->nrequests & (p->nrequests - 1)) == 0) /* a power of two: it is full */
+		p->requests = reallocarray(p->requests,
+		    p->nrequests == 0 ? 1 : 2 * p->nrequests, sizeof(p->requests[0]));
+	alloc.tag = ++p->nrequests;
+	*request_of(p, alloc.tag) = (struct world_request){
+		.state = WORLD_ASKED,
+		.order = ledger_order(size_bytes),
+		.count = count,
+	};
+	core_request(&w->core, &p->pool, &alloc, w->now);
+	return alloc.tag;
+}
+
+void
+world_cancel(struct world *w, struct world_pool *p, uint64_t tag)
+{
+	struct world_request *r = request_of(p, tag);
+
+	if (r->state == WORLD_TURN) { /* the GRANT was the answer; there is no other */
+		forget_turn(p, tag);
+		r->state = WORLD_REFUSED;
+		r->error = ECANCELED;
+	}
+	core_cancel(&w->core, &p->pool, tag, w->now);
+}
+
+const struct world_request *
+world_request(const struct world_pool *p, uint64_t tag)
+{
+	return request_of(p, tag);
+}
+
+static bool
+take(struct world_pool *p, unsigned int order)
+{
+	uint32_t frame;
+
+	if (ledger_take(&p->pool.ledger, order, &frame) != 0)
+		return false;
+	MUST(frame / CHUNK_FRAMES < pool_opened(&p->pool));
+	p->held = reallocarray(p->held, p->nheld + 1, sizeof(p->held[0]));
+	p->held[p->nheld++] = frame;
+	return true;
+}
+
+bool
+world_take(struct world_pool *p, uint64_t size_bytes)
+{
+	return !ledger_queued(&p->pool.ledger) && take(p, ledger_order(size_bytes));
+}
+
+bool
+world_take_regardless(struct world_pool *p, uint64_t size_bytes)
+{
+	return take(p, ledger_order(size_bytes));
+}
+
+static void
+give(struct world_pool *p, uint32_t index)
+{
+	MUST(index < p->nheld);
+	MUST(ledger_give(&p->pool.ledger, p->held[index]) == 0);
+	p->held[index] = p->held[--p->nheld];
+}
+
+void
+world_give(struct world *w, struct world_pool *p, uint32_t index)
+{
+	give(p, index);
+	if (ledger_queued(&p->pool.ledger))
+		core_doorbell(&w->core, &p->pool, w->now);
+}
+
+void
+world_give_all(struct world *w, struct world_pool *p)
+{
+	while (p->nheld > 0)
+		world_give(w, p, p->nheld - 1);
+}
+
+/* All its buffers, or none. */
+static bool
+use_turn(struct world_pool *p, const struct world_request *r)
+{
+	for (uint32_t i = 0; i < r->count; i++) {
+		if (take(p, r->order))
+			continue;
+		while (i-- > 0)
+			give(p, p->nheld - 1);
+		return false;
+	}
+	return true;
+}
+
+static void
+end_turn(struct world *w, struct world_pool *p, enum proto_outcome outcome)
+{
+	uint64_t tag = p->turns[0];
+
+	forget_turn(p, tag);
+	request_of(p, tag)->state = outcome == PROTO_USED ? WORLD_USED : WORLD_ASKED;
+	core_done(&w->core, &p->pool, tag, outcome, w->now);
+}
+
+bool
+world_answer(struct world *w, struct world_pool *p)
+{
+	bool used;
+
+	if (p->nturns == 0)
+		return false;
+	used = use_turn(p, request_of(p, p->turns[0]));
+	end_turn(w, p, used ? PROTO_USED : PROTO_FAILED);
+	return true;
+}
+
+void
+world_fail_turn(struct world *w, struct world_pool *p)
+{
+	MUST(p->nturns > 0);
+	end_turn(w, p, PROTO_FAILED);
+}
+
+void
+world_answer_all(struct world *w)
+{
+	struct world_pool *p;
+	unsigned int steps = 0;
+	bool busy = true;
+
+	while (busy) {
+		MUST(++steps < 1000000);
+		busy = world_step(w);
+		TAILQ_FOREACH (p, &w->pools, entry)
+			if (world_answer(w, p))
+				busy = true;
+	}
+}
+
+/* --- Judgement --- */
+
+/* The ledger tells of what the client holds, and of nothing else. */
+static void
+check_held(const struct world_pool *p)
+{
+	uint64_t frames = 0;
+	int order;
+
+	for (uint32_t i = 0; i < p->nheld; i++) {
+		order = ledger_order_at(&p->pool.ledger, p->held[i]);
+		MUST(order >= 0);
+		frames += (uint64_t)1 << order;
+	}
+	MUST(pool_used(&p->pool) == frames * FRAME_SIZE);
+	MUST(ledger_check(&p->pool.ledger, pool_opened(&p->pool)));
+}
+
+static void
+check_requests(const struct world_pool *p)
+{
+	uint32_t alive = 0, turns = 0;
+
+	for (uint64_t i = 0; i < p->nrequests; i++) {
+		alive += p->requests[i].state < WORLD_USED;
+		turns += p->requests[i].state == WORLD_TURN;
+	}
+	MUST(alive == p->pool.queue.length);
+	MUST(turns == p->nturns);
+	MUST(ledger_queued(&p->pool.ledger) == (alive > 0));
+}
+
+static void
+check_pool(const struct world_pool *p)
+{
+	const struct pool *pool = &p->pool;
+
+	MUST(pool_check(pool));
+	MUST(pool->pinned == p->pinned);
+	MUST(pool->planned <= pool_wall_chunks(pool));
+	MUST((p->question != WORLD_NOTHING) ==
+	     (pool->phase != POOL_STEADY && !pool->slice_due));
+	check_held(p);
+	check_requests(p);
+}
+
+void
+world_check(const struct world *w)
+{
+	const struct world_pool *p;
+	uint64_t pinned = 0;
+
+	MUST(core_check(&w->core));
+	TAILQ_FOREACH (p, &w->pools, entry) {
+		check_pool(p);
+		pinned += pool_charge(&p->pool, p->pinned);
+	}
+	MUST(pinned <= w->core.committed);
+	MUST(w->core.committed <= w->core.params.host_wall);
+}
+
+static void
+check_head(struct world *w, struct world_pool *p, const struct request *head)
+{
+	struct ledger_plan plan = { 0 };
+	uint64_t size = request_chunks(head), add = p->pool.limits.add / CHUNK_SIZE;
+	uint32_t planned = p->pool.planned;
+
+	MUST(!head->try);
+	MUST(ledger_plan_load(&plan, &p->pool.ledger, pool_opened(&p->pool)) == 0);
+	MUST(!ledger_plan_take(&plan, head->order, head->count));
+	ledger_plan_fini(&plan);
+	size = size > add ? size : add;
+	if (w->core.tick < p->pool.retry_tick)
+		return;
+	MUST(planned + size > pool_wall_chunks(&p->pool) ||
+	     !share_fits(&w->core, &p->pool, planned + (uint32_t)size) ||
+	     (p->pool.starved && w->core.starved > 1));
+}
+
+void
+world_check_quiet(struct world *w)
+{
+	struct world_pool *p;
+	struct request *head;
+
+	MUST(TAILQ_EMPTY(&w->questions));
+	TAILQ_FOREACH (p, &w->pools, entry) {
+		MUST(p->nturns == 0);
+		if (p->opened && (head = queue_head(&p->pool.queue)) != NULL)
+			check_head(w, p, head);
+	}
+}
