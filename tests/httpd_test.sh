@@ -11,7 +11,7 @@
 
 LC_ALL=C
 export LC_ALL
-server=${1:-${BUD_HTTPD:-}}
+server=${1:-${BUD_HTTPD:-${BUD_BUILD:+$BUD_BUILD/tests/bud-httpd-stub}}}
 if [ -z "$server" ]; then
 	echo "usage: httpd_test.sh SERVER (or name it in \$BUD_HTTPD)" >&2
 	exit 2

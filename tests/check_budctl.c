@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: ISC */
+
+/* The real budctl, run as an operator would, against a fake arbiter. $BUDCTL names it. */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "tests/fake_server.h"
+
+#define TEXT_MAX 65536
+
+static struct fake_server server;
+
+/* What the last run said. */
+static char out[TEXT_MAX], err[TEXT_MAX];
+
+/* Ids count from 7. */
+static void
+fill(struct fake *f)
+{
+	struct session *s = fake_add(f, "media", 4, 8); /* id 7 */
+
+	fake_grow(f, s, 8, 8);
+	fake_take(s, CHUNK_SIZE);
+	s->pool.record->tick_count = 70;
+	fake_wait(f, s, 1, 8 * CHUNK_SIZE);       /* it is its turn */
+	fake_wait(f, s, 2, 8 * CHUNK_SIZE);       /* waits */
+	fake_add(f, "twin", 4, 8);                /* id 8 */
+	fake_add(f, "twin", 4, 8);                /* id 9 */
+	fake_add(f, "7", 4, 8);                   /* id 10 */
+	s = fake_add(f, "\033[2Jevil\xff", 4, 8); /* id 11 */
+	strlcpy(s->command,
+	    "\x07\xc2\x9b"
+	    "31m",
+	    sizeof(s->command));
+	s->uid = 54321;
+	s = fake_add(f, "gr\xc3\xbc\xc3\x9f", 4, 8); /* id 12 */
+	fake_grow(f, s, 16, 4);
+}
+
+static void
+setup(void)
+{
+	unsetenv("NO_COLOR");
+	setenv("LC_ALL", "C", 1);
+	fake_server_start(&server, fill);
+	setenv("BUD_STATUS_SOCKET", server.path, 1);
+}
+
+static void
+teardown(void)
+{
+	fake_server_stop(&server);
+}
+
+static void
+setup_alone(void)
+{
+	setenv("LC_ALL", "C", 1);
+	setenv("BUD_STATUS_SOCKET", "/nonexistent/status.sock", 1);
+}
+
+static void
+slurp(char *text, FILE *from)
+{
+	size_t n;
+
+	rewind(from);
+	n = fread(text, 1, TEXT_MAX - 1, from);
+	text[n] = '\0';
+	fclose(from);
+}
+
+/* Returns the exit code; the words are separated by blanks. */
+static int
+budctl(const char *line)
+{
+	const char *program = getenv("BUDCTL");
+	char name[] = "budctl", words[256], *argv[16] = { name }, *rest = words;
+	FILE *to_out = tmpfile(), *to_err = tmpfile();
+	int argc = 1, status;
+	pid_t pid;
+
+	ck_assert(to_out != NULL && to_err != NULL);
+	strlcpy(words, line, sizeof(words));
+	while (argc < 15 && (argv[argc] = strsep(&rest, " ")) != NULL)
+		argc += argv[argc][0] != '\0';
+	argv[argc] = NULL;
+	if ((pid = fork()) == 0) {
+		dup2(fileno(to_out), STDOUT_FILENO);
+		dup2(fileno(to_err), STDERR_FILENO);
+		execv(program != NULL ? program : "budctl/budctl", argv);
+		_exit(127);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	slurp(out, to_out);
+	slurp(err, to_err);
+	ck_assert_msg(WIFEXITED(status), "budctl died: %s", err);
+	ck_assert_int_ne(WEXITSTATUS(status), 127);
+	return WEXITSTATUS(status);
+}
+
+#define HAS(text, part) \
+	ck_assert_msg(strstr(text, part) != NULL, "'%s' is not in:\n%s", part, text)
+#define HAS_NOT(text, part) \
+	ck_assert_msg(strstr(text, part) == NULL, "'%s' is in:\n%s", part, text)
+
+static void
+is_one_line(const char *text)
+{
+	ck_assert_msg(
+	    strchr(text, '\n') == text + strlen(text) - 1, "not one line: '%s'", text);
+}
+
+/* --- The command line --- */
+
+START_TEST(help_tells_commands_and_exit_codes)
+{
+	static const char *const ways[] = { "--help", "-h", "help" };
+
+	ck_assert_int_eq(budctl(ways[_i]), 0);
+	HAS(out, "usage: budctl");
+	HAS(out, "show POOL");
+	HAS(out, "BUD_STATUS_SOCKET");
+	HAS(out, "3  budd cannot be reached");
+	ck_assert_str_eq(err, "");
+}
+END_TEST
+
+START_TEST(version_is_told)
+{
+	static const char *const ways[] = { "--version", "-V", "version" };
+
+	ck_assert_int_eq(budctl(ways[_i]), 0);
+	ck_assert_str_eq(out, "budctl " PACKAGE_VERSION "\n");
+}
+END_TEST
+
+static const char *const misuses[] = { "", "stats", "--frob", "status --frob", "-x",
+	"show", "show 7 8", "status 7", "-S", "status --control-blocks", "help --json",
+	"status --json=yes", "st\033[2Jatus" };
+#define MISUSES ((int)(sizeof(misuses) / sizeof(misuses[0])))
+
+START_TEST(misuse_is_one_line_and_code_2)
+{
+	ck_assert_int_eq(budctl(misuses[_i]), 2);
+	is_one_line(err);
+	HAS(err, "try budctl --help");
+	HAS_NOT(err, "\033");
+	ck_assert_str_eq(out, "");
+}
+END_TEST
+
+/* --- The socket --- */
+
+START_TEST(absent_socket_is_one_line_and_code_3)
+{
+	ck_assert_int_eq(budctl("status"), 3);
+	is_one_line(err);
+	HAS(err, "/nonexistent/status.sock");
+	HAS(err, strerror(ENOENT));
+	HAS(err, "start budd");
+	HAS(err, "-S");
+}
+END_TEST
+
+START_TEST(option_goes_before_the_environment)
+{
+	ck_assert_int_eq(budctl("-S /elsewhere.sock show 7"), 3);
+	HAS(err, "/elsewhere.sock");
+}
+END_TEST
+
+START_TEST(built_in_path_comes_last)
+{
+	setenv("BUD_STATUS_SOCKET", "", 1);
+	budctl("help");
+	HAS(out, BUD_STATUS_SOCKET_PATH);
+}
+END_TEST
+
+START_TEST(path_too_long_for_a_socket_is_code_3)
+{
+	char line[200];
+
+	snprintf(line, sizeof(line), "-S /%0150d status", 0);
+	ck_assert_int_eq(budctl(line), 3);
+	is_one_line(err);
+	HAS(err, strerror(ENAMETOOLONG));
+}
+END_TEST
+
+START_TEST(socket_nobody_listens_on_is_code_3)
+{
+	int sock = fake_server_bind(&server);
+
+	close(sock);
+	setenv("BUD_STATUS_SOCKET", server.path, 1);
+	ck_assert_int_eq(budctl("show 7"), 3);
+	HAS(err, strerror(ECONNREFUSED));
+	fake_server_stop(&server);
+}
+END_TEST
+
+/* --- Odd answers --- */
+
+static const struct {
+	const char *said;
+	int code;
+	const char *told;
+} answers[] = {
+	{ "HTTP/1.1 200 OK\r\n\r\n<html>", 1, "not a JSON object" },
+	{ "HTTP/1.1 200 OK\r\n\r\n[1]", 1, "not a JSON object" },
+	{ "HTTP/1.1 200 OK\r\n\r\n", 1, "not a JSON object" },
+	{ "HTTP/1.1 500 No\r\n\r\n{\"error\":\"short\\u001b[2J\"}", 1, "short?[2J" },
+	{ "HTTP/1.1 503 No\r\n\r\n", 1, "503" },
+	{ "HTTP/1.1 404 No\r\n\r\n[]", 1, "404" },
+	{ "", 3, "cannot reach" },
+	{ "\x01\x02\x03\r\n\r\n", 3, "cannot reach" },
+	{ "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}", 3, "cannot reach" },
+};
+#define ANSWERS ((int)(sizeof(answers) / sizeof(answers[0])))
+
+START_TEST(odd_answer_is_one_line_and_a_code)
+{
+	fake_server_say(&server, answers[_i].said);
+	setenv("BUD_STATUS_SOCKET", server.path, 1);
+	ck_assert_int_eq(budctl("status"), answers[_i].code);
+	is_one_line(err);
+	HAS(err, answers[_i].told);
+	ck_assert_str_eq(out, "");
+	fake_server_stop(&server);
+}
+END_TEST
+
+static const char *const poor[] = {
+	"{}",
+	"{\"pools\":7,\"host\":[]}",
+	"{\"pools\":[7,{}],\"host\":{\"wall\":\"x\"}}",
+	"{\"pools\":[{\"id\":7,\"blocks\":{},\"queue\":[],\"wall\":-5}]}",
+	"{\"pools\":[{\"id\":7}],\"id\":7,\"wall\":1e300,\"pinned\":1e300,\"blocks\":["
+	"1,"
+	"{\"map\":7,\"size\":1e18,\"idle_s\":1e300},{\"map\":\"0123456789abcdefghijk\"}"
+	"]}",
+};
+#define POOR ((int)(sizeof(poor) / sizeof(poor[0])))
+
+START_TEST(poor_answer_is_shown_as_far_as_it_goes)
+{
+	char text[1024];
+
+	snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\n\r\n%s", poor[_i]);
+	fake_server_say(&server, text);
+	setenv("BUD_STATUS_SOCKET", server.path, 1);
+	ck_assert_int_eq(budctl("status"), 0);
+	ck_assert_int_le(budctl("show 7"), 1);
+	ck_assert_int_le(budctl("show 7 --control-blocks"), 1);
+	fake_server_stop(&server);
+}
+END_TEST
+
+/* --- status --- */
+
+START_TEST(status_tells_of_the_host)
+{
+	ck_assert_int_eq(budctl("status"), 0);
+	HAS(out, "budd " PACKAGE_VERSION ", pid 4242, up 3 min 20 s, restarts 2");
+	HAS(out, "waiting 2\n");
+	HAS(out, "wall 4 GiB, pinned ");
+	HAS(out, "(<1 %) [=...................]");
+	ck_assert_str_eq(err, "");
+}
+END_TEST
+
+START_TEST(status_has_a_line_for_each_pool)
+{
+	budctl("status");
+	HAS(out, "ID  NAME");
+	HAS(out, "USED/PINNED/WALL");
+	HAS(out, "\n 7  media");
+	HAS(out, "root ");
+	HAS(out, "3 MiB  256 KiB");
+	HAS(out, "[##==================]");
+	HAS(out, "54321");
+}
+END_TEST
+
+/* Where a column starts is where its head does: in each line before it is a blank. */
+START_TEST(columns_are_aligned)
+{
+	const char *head, *line;
+	size_t column;
+
+	budctl("status");
+	head = strstr(out, "ID  NAME");
+	column = (size_t)(strstr(head, "USED/") - head);
+	for (line = strchr(head, '\n') + 1; *line != '\0';
+	     line = strchr(line, '\n') + 1)
+		ck_assert_msg(line[column - 1] == ' ' && line[column] == '[',
+		    "not aligned:\n%s", out);
+}
+END_TEST
+
+START_TEST(name_cannot_command_the_terminal)
+{
+	budctl("status");
+	HAS(out, "?[2Jevil?");
+	HAS_NOT(out, "\033");
+	HAS_NOT(out, "\x07");
+	HAS_NOT(out, "\xc2\x9b");
+	budctl("show 11");
+	HAS_NOT(out, "\033");
+	HAS_NOT(out, "\x07");
+	setenv("LC_ALL", "C.UTF-8", 1);
+	budctl("status");
+	HAS_NOT(out, "\033");
+	HAS_NOT(out, "\xc2\x9b");
+}
+END_TEST
+
+START_TEST(status_as_json_parses)
+{
+	cJSON *json;
+
+	ck_assert_int_eq(budctl("status --json"), 0);
+	json = cJSON_Parse(out);
+	ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(json, "pools")), 6);
+	ck_assert_int_eq(cJSON_GetObjectItem(json, "pid")->valueint, 4242);
+	HAS(out, "\n\t\"version\"");
+	cJSON_Delete(json);
+}
+END_TEST
+
+START_TEST(full_standard_output_is_an_error)
+{
+	const char *program = getenv("BUDCTL");
+	char line[256];
+	int status;
+
+	snprintf(line, sizeof(line), "%s status >/dev/full 2>/dev/null",
+	    program != NULL ? program : "budctl/budctl");
+	status = system(line);
+	ck_assert_int_eq(WEXITSTATUS(status), 1);
+}
+END_TEST
+
+/* --- show --- */
+
+START_TEST(pool_is_shown_by_its_name)
+{
+	ck_assert_int_eq(budctl("show media"), 0);
+	HAS(out, "pool 7 'media', open, steady\n");
+	HAS(out, "base 1 MiB, add 2 MiB, wall 3 MiB (at most 1 GiB)");
+	HAS(out, "pid 77 (nginx), section default");
+	HAS(out, "2 requests for 4 MiB, the first waits since 0 s\n");
+	HAS(out, "queued 1,");
+	HAS(out, "next pass in 35 s\n");
+}
+END_TEST
+
+START_TEST(blocks_are_shown_with_their_pictures)
+{
+	budctl("show 7");
+	HAS(out, "BLOCK  KIND");
+	HAS(out, "0  base");
+	HAS(out, "1  add, last");
+	HAS(out, "25 %  in-use");
+	HAS(out, "[@@@@@@@@@@@@@@@@                                                ]");
+	HAS(out, "2 MiB   0 %  free");
+}
+END_TEST
+
+START_TEST(pictures_use_what_the_locale_has)
+{
+	setenv("LC_ALL", "C.UTF-8", 1);
+	budctl("show 7");
+	HAS(out, "[████████████████····");
+	budctl("show 12");
+	HAS(out, "'grüß'");
+	HAS(out, "growing");
+	HAS(out, "················××××××××");
+}
+END_TEST
+
+START_TEST(pool_is_shown_by_its_id_before_another_is_by_its_name)
+{
+	ck_assert_int_eq(budctl("show 7"), 0);
+	HAS(out, "pool 7 'media'");
+	ck_assert_int_eq(budctl("show 10"), 0);
+	HAS(out, "pool 10 '7'");
+}
+END_TEST
+
+START_TEST(unknown_pool_is_code_1)
+{
+	ck_assert_int_eq(budctl("show nobody"), 1);
+	is_one_line(err);
+	HAS(err, "'nobody'");
+	ck_assert_int_eq(budctl("show 99"), 1);
+	ck_assert_int_eq(budctl("show 007"), 1);
+	ck_assert_str_eq(out, "");
+}
+END_TEST
+
+START_TEST(name_that_several_share_lists_them)
+{
+	ck_assert_int_eq(budctl("show twin"), 1);
+	HAS(err, "2 pools are named 'twin'");
+	HAS(err, "id 8  pid 77  user root  nginx\n");
+	HAS(err, "id 9  pid 77");
+	ck_assert_str_eq(out, "");
+	ck_assert_int_eq(budctl("show 9"), 0);
+}
+END_TEST
+
+START_TEST(pool_as_json_parses)
+{
+	cJSON *json;
+
+	ck_assert_int_eq(budctl("--json show media"), 0);
+	json = cJSON_Parse(out);
+	ck_assert_int_eq(cJSON_GetObjectItem(json, "id")->valueint, 7);
+	cJSON_Delete(json);
+}
+END_TEST
+
+START_TEST(control_blocks_have_the_names_of_the_method)
+{
+	static const char *const names[] = { "BudCtl_t", "AddSize", "BaseSize",
+		"BuddyChain", "BuddyHeap", "BuddyWall", "Flgs", "ChkBuddyBsy",
+		"BuddyBufInSegHeap", "TckCnt", "UsrWall", "Buddy_t", "Fwd_p", "Bck_p",
+		"BuddyBuf_p", "BuddySize", "BudBufStatus", "FreeBudBufs", "TimeStamp",
+		"TotalSpace" };
+
+	ck_assert_int_eq(budctl("show media --control-blocks"), 0);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		HAS(out, names[i]);
+}
+END_TEST
+
+START_TEST(control_blocks_have_the_values_of_the_pool)
+{
+	budctl("show media --control-blocks");
+	HAS(out, "AddSize       2097152 (2 MiB)\n");
+	HAS(out, "BuddyChain    block 0 @ 0 B\n");
+	HAS(out, "BuddyWall     3 (MiB");
+	HAS(out, "UsrWall       3145728 (3 MiB)\n");
+	HAS(out, "TckCnt        70 (ticks");
+	HAS(out, "Fwd_p         block 1 @ 1 MiB\n    Bck_p         NULL\n");
+	HAS(out, "Fwd_p         NULL\n    Bck_p         block 0 @ 0 B\n");
+	HAS(out, "BuddyBuf_p    memfd 1048576..3145728 (@ 1 MiB)\n");
+	HAS(out, "BudBufStatus  in-use\n");
+	HAS(out, "786432 bytes free (768 KiB), the largest buffer 512 KiB\n");
+}
+END_TEST
+
+static void
+add_alone(Suite *s)
+{
+	TCase *t = tcase_create("alone");
+
+	tcase_add_checked_fixture(t, setup_alone, NULL);
+	tcase_add_loop_test(t, help_tells_commands_and_exit_codes, 0, 3);
+	tcase_add_loop_test(t, version_is_told, 0, 3);
+	tcase_add_loop_test(t, misuse_is_one_line_and_code_2, 0, MISUSES);
+	tcase_add_test(t, absent_socket_is_one_line_and_code_3);
+	tcase_add_test(t, option_goes_before_the_environment);
+	tcase_add_test(t, built_in_path_comes_last);
+	tcase_add_test(t, path_too_long_for_a_socket_is_code_3);
+	tcase_add_test(t, socket_nobody_listens_on_is_code_3);
+	tcase_add_loop_test(t, odd_answer_is_one_line_and_a_code, 0, ANSWERS);
+	tcase_add_loop_test(t, poor_answer_is_shown_as_far_as_it_goes, 0, POOR);
+	suite_add_tcase(s, t);
+}
+
+static void
+add_served(Suite *s)
+{
+	TCase *t = tcase_create("served");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, status_tells_of_the_host);
+	tcase_add_test(t, status_has_a_line_for_each_pool);
+	tcase_add_test(t, columns_are_aligned);
+	tcase_add_test(t, name_cannot_command_the_terminal);
+	tcase_add_test(t, status_as_json_parses);
+	tcase_add_test(t, full_standard_output_is_an_error);
+	tcase_add_test(t, pool_is_shown_by_its_name);
+	tcase_add_test(t, blocks_are_shown_with_their_pictures);
+	tcase_add_test(t, pictures_use_what_the_locale_has);
+	tcase_add_test(t, pool_is_shown_by_its_id_before_another_is_by_its_name);
+	tcase_add_test(t, unknown_pool_is_code_1);
+	tcase_add_test(t, name_that_several_share_lists_them);
+	tcase_add_test(t, pool_as_json_parses);
+	tcase_add_test(t, control_blocks_have_the_names_of_the_method);
+	tcase_add_test(t, control_blocks_have_the_values_of_the_pool);
+	suite_add_tcase(s, t);
+}
+
+int
+main(void)
+{
+	Suite *s = suite_create("budctl");
+	SRunner *r;
+	int failed;
+
+	add_alone(s);
+	add_served(s);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: ISC */
+
+/* The status as JSON. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/status.h"
+#include "daemon/status_blocks.h"
+#include "tests/fake_arbiter.h"
+
+static struct fake fake;
+static struct session *first; /* base 4 chunks, one block of 8 */
+static cJSON *json;
+
+static void
+setup(void)
+{
+	fake_init(&fake);
+	first = fake_add(&fake, "media", 4, 8);
+	fake_grow(&fake, first, 8, 8);
+}
+
+static void
+teardown(void)
+{
+	cJSON_Delete(json);
+	json = NULL;
+	fake_fini(&fake);
+}
+
+static const cJSON *
+at(const cJSON *object, const char *key)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+
+	ck_assert_msg(item != NULL, "the key %s is missing", key);
+	return item;
+}
+
+static double
+number(const cJSON *object, const char *key)
+{
+	const cJSON *item = at(object, key);
+
+	ck_assert_msg(cJSON_IsNumber(item), "%s is no number", key);
+	return item->valuedouble;
+}
+
+static const char *
+text(const cJSON *object, const char *key)
+{
+	const cJSON *item = at(object, key);
+
+	ck_assert_msg(cJSON_IsString(item), "%s is no string", key);
+	return item->valuestring;
+}
+
+static void
+has_numbers(const cJSON *object, const char *const keys[])
+{
+	for (; *keys != NULL; keys++)
+		number(object, *keys);
+}
+
+static const cJSON *
+look(void)
+{
+	cJSON_Delete(json);
+	json = status_all(&fake.arbiter);
+	ck_assert_ptr_nonnull(json);
+	return json;
+}
+
+static const cJSON *
+look_at(const struct session *s)
+{
+	cJSON_Delete(json);
+	json = status_pool(s);
+	ck_assert_ptr_nonnull(json);
+	return json;
+}
+
+static const cJSON *
+block(const struct session *s, int index)
+{
+	return cJSON_GetArrayItem(at(look_at(s), "blocks"), index);
+}
+
+#define NUMBERS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+START_TEST(top_has_the_keys_of_the_design)
+{
+	const cJSON *o = look();
+
+	ck_assert_str_eq(text(o, "version"), PACKAGE_VERSION);
+	ck_assert_double_eq(number(o, "pid"), 4242);
+	ck_assert_double_eq(number(o, "restarts"), 2);
+	ck_assert_double_eq(number(o, "uptime_s"), 200);
+	has_numbers(at(o, "host"), NUMBERS("wall", "pinned", "ledgers", "waiting"));
+	has_numbers(at(o, "release"), NUMBERS("passes", "blocks_released"));
+	ck_assert(cJSON_IsArray(at(o, "pools")));
+}
+END_TEST
+
+START_TEST(pool_has_the_keys_of_the_design)
+{
+	const cJSON *p = cJSON_GetArrayItem(at(look(), "pools"), 0);
+
+	has_numbers(p, NUMBERS("id", "uid", "pid", "weight", "base_size", "add_size",
+			   "wall", "wall_mib", "pinned", "used", "tick_count"));
+	ck_assert_str_eq(text(p, "name"), "media");
+	ck_assert_str_eq(text(p, "command"), "nginx");
+	ck_assert_str_eq(text(p, "heap"), "page");
+	ck_assert(cJSON_IsArray(at(p, "flags")));
+	has_numbers(at(p, "queue"), NUMBERS("length", "bytes", "oldest_ms"));
+	has_numbers(at(p, "counters"),
+	    NUMBERS("grants", "queued", "refused", "timeouts", "grown", "released"));
+}
+END_TEST
+
+START_TEST(block_has_the_keys_of_the_design)
+{
+	const cJSON *p = cJSON_GetArrayItem(at(look(), "pools"), 0), *b;
+
+	cJSON_ArrayForEach (b, at(p, "blocks")) {
+		has_numbers(
+		    b, NUMBERS("index", "size", "used", "idle_s", "largest_free"));
+		ck_assert(cJSON_IsBool(at(b, "base")));
+		ck_assert_str_eq(text(b, "status"), "free");
+	}
+}
+END_TEST
+
+START_TEST(limits_of_a_pool_are_its_own)
+{
+	const cJSON *p = look_at(first);
+
+	ck_assert_double_eq(number(p, "id"), first->id);
+	ck_assert_double_eq(number(p, "base_size"), 1 << 20);
+	ck_assert_double_eq(number(p, "add_size"), 2 << 20);
+	ck_assert_double_eq(number(p, "wall"), (1 << 30) - 1000);
+	ck_assert_double_eq(number(p, "wall_mib"), 1024);
+	ck_assert_double_eq(number(p, "wall_max"), 1 << 30);
+	ck_assert_double_eq(number(p, "max_buffer"), 16 << 20);
+	ck_assert_double_eq(number(p, "weight"), 3);
+	ck_assert_double_eq(number(p, "gid"), 5);
+	ck_assert_str_eq(text(p, "section"), "default");
+	ck_assert_str_eq(text(p, "state"), "open");
+	ck_assert_str_eq(text(p, "phase"), "steady");
+}
+END_TEST
+
+START_TEST(idle_check_is_a_flag_of_each_pool)
+{
+	const cJSON *flags = at(look_at(first), "flags");
+
+	ck_assert_int_eq(cJSON_GetArraySize(flags), 1);
+	ck_assert_str_eq(flags->child->valuestring, "check_idle");
+}
+END_TEST
+
+START_TEST(tick_count_is_also_told_in_seconds)
+{
+	const cJSON *p;
+
+	first->pool.record->tick_count = 7;
+	p = look_at(first);
+	ck_assert_double_eq(number(p, "tick_count"), 7);
+	ck_assert_double_eq(number(p, "release_in_s"), 3.5);
+}
+END_TEST
+
+START_TEST(blocks_stand_in_the_order_of_their_index)
+{
+	const cJSON *blocks = at(look_at(first), "blocks"), *b;
+	int i = 0;
+
+	ck_assert_int_eq(cJSON_GetArraySize(blocks), 2);
+	cJSON_ArrayForEach (b, blocks) {
+		ck_assert_double_eq(number(b, "index"), i);
+		ck_assert_int_eq(cJSON_IsTrue(at(b, "base")), i == 0);
+		i++;
+	}
+	ck_assert_double_eq(number(blocks->child->next, "offset"), 1 << 20);
+	ck_assert_double_eq(number(blocks->child->next, "size"), 2 << 20);
+	ck_assert_double_eq(number(blocks->child->next, "chunks"), 8);
+}
+END_TEST
+
+START_TEST(buffer_makes_its_block_in_use)
+{
+	const cJSON *b;
+
+	fake_take(first, 4096);
+	b = block(first, 0);
+	ck_assert_str_eq(text(b, "status"), "in-use");
+	ck_assert_double_eq(number(b, "used"), 4096);
+	ck_assert_double_eq(number(b, "free"), (1 << 20) - 4096);
+	ck_assert_double_eq(number(b, "largest_free"), 2 * CHUNK_SIZE);
+	ck_assert_str_eq(text(block(first, 1), "status"), "free");
+}
+END_TEST
+
+START_TEST(freed_block_is_free_again)
+{
+	uint32_t frame = fake_take(first, CHUNK_SIZE);
+
+	ck_assert_int_eq(ledger_give(&first->pool.ledger, frame), 0);
+	ck_assert_str_eq(text(block(first, 0), "status"), "free");
+	ck_assert_double_eq(number(look_at(first), "used"), 0);
+}
+END_TEST
+
+START_TEST(used_of_a_pool_is_what_its_blocks_use)
+{
+	fake_take(first, 3 * CHUNK_SIZE);
+	fake_take(first, 4 * CHUNK_SIZE);
+	fake_take(first, 8192);
+	ck_assert_double_eq(
+	    number(look_at(first), "used"), (double)pool_used(&first->pool));
+	ck_assert_double_eq(number(json, "used"), (double)(8 * CHUNK_SIZE + 8192));
+}
+END_TEST
+
+START_TEST(growing_block_has_its_whole_size_and_what_is_pinned_so_far)
+{
+	const cJSON *b;
+
+	fake_grow(&fake, first, 16, 4);
+	b = block(first, 2);
+	ck_assert_double_eq(number(b, "size"), 4 << 20);
+	ck_assert_double_eq(number(b, "total_space"), 1 << 20);
+	ck_assert_double_eq(number(b, "free"), 1 << 20);
+	ck_assert_str_eq(text(json, "phase"), "growing");
+	ck_assert_double_eq(number(json, "pinned"), 4 << 20);
+	ck_assert_double_eq(number(json, "total_space"), 4 << 20);
+}
+END_TEST
+
+START_TEST(block_without_an_opened_chunk_is_free_and_not_idle)
+{
+	const cJSON *b;
+
+	fake_grow(&fake, first, 16, 0);
+	fake.arbiter.core.tick = 50;
+	b = block(first, 2);
+	ck_assert_str_eq(text(b, "status"), "free");
+	ck_assert_double_eq(number(b, "idle_s"), 0);
+	ck_assert_double_eq(number(b, "largest_free"), 0);
+	ck_assert_double_eq(number(b, "total_space"), 0);
+}
+END_TEST
+
+START_TEST(idle_time_counts_from_the_last_allocation)
+{
+	fake.arbiter.core.tick = 10;
+	atomic_store(&first->pool.ledger.header->tick, 10);
+	fake_take(first, 4096);
+	fake.arbiter.core.tick = 25;
+	ck_assert_double_eq(number(block(first, 0), "idle_s"), 7.5);
+	ck_assert_double_eq(number(block(first, 1), "idle_s"), 12.5);
+}
+END_TEST
+
+START_TEST(map_shows_each_frame_of_a_block_of_one_chunk)
+{
+	struct session *s = fake_add(&fake, "tiny", 1, 1);
+	const char *map;
+
+	fake_take(s, 4096);
+	map = text(block(s, 0), "map");
+	ck_assert_uint_eq(strlen(map), STATUS_MAP_CELLS);
+	ck_assert_int_eq(map[0], '8');
+	ck_assert_uint_eq(strspn(map + 1, "0"), STATUS_MAP_CELLS - 1);
+}
+END_TEST
+
+START_TEST(map_rounds_a_cell_up_so_that_a_lone_frame_is_seen)
+{
+	struct session *s = fake_add(&fake, "large", 1024, 4);
+	const char *map;
+
+	fake_take(s, 4096);
+	map = text(block(s, 0), "map");
+	ck_assert_int_eq(map[0], '1');
+	ck_assert_int_eq(map[1], '0');
+}
+END_TEST
+
+START_TEST(map_counts_cells_that_do_not_end_where_a_chunk_ends)
+{
+	struct session *s = fake_add(&fake, "odd", 3, 1);
+	const char *map;
+
+	fake_take(
+	    s, CHUNK_SIZE); /* 64 frames: 21 cells of 3, and a third of the next */
+	map = text(block(s, 0), "map");
+	ck_assert_uint_eq(strspn(map, "8"), 21);
+	ck_assert_int_eq(map[21], '3');
+	ck_assert_uint_eq(strspn(map + 22, "0"), STATUS_MAP_CELLS - 22);
+}
+END_TEST
+
+START_TEST(map_marks_what_is_not_opened)
+{
+	const char *map;
+
+	fake_grow(&fake, first, 16, 4);
+	map = text(block(first, 2), "map");
+	ck_assert_uint_eq(strspn(map, "0"), STATUS_MAP_CELLS / 4);
+	ck_assert_uint_eq(
+	    strspn(map + STATUS_MAP_CELLS / 4, "x"), STATUS_MAP_CELLS / 4 * 3);
+}
+END_TEST
+
+START_TEST(map_is_for_those_who_look_at_one_pool)
+{
+	const cJSON *p = cJSON_GetArrayItem(at(look(), "pools"), 0);
+
+	ck_assert_ptr_null(cJSON_GetObjectItem(at(p, "blocks")->child, "map"));
+}
+END_TEST
+
+START_TEST(host_counts_all_pools_and_their_ledgers)
+{
+	struct session *second = fake_add(&fake, "other", 4, 8);
+	uint64_t charge = pool_charge(&first->pool, 12) + pool_charge(&second->pool, 4);
+	const cJSON *host = at(look(), "host");
+
+	ck_assert_double_eq(number(host, "pinned"), (double)charge);
+	ck_assert_double_eq(
+	    number(host, "ledgers"), (double)(charge - 16 * CHUNK_SIZE));
+	ck_assert_double_eq(number(host, "wall"), 4294967296);
+	ck_assert_double_eq(number(host, "clients"), 2);
+	ck_assert_double_eq(number(host, "clients_max"), 1000);
+}
+END_TEST
+
+START_TEST(queue_tells_length_bytes_and_age)
+{
+	const cJSON *q;
+
+	fake_take(first, 8 * CHUNK_SIZE);
+	fake_wait(&fake, first, 1, 8 * CHUNK_SIZE);
+	fake_wait(&fake, first, 2, 4096);
+	fake_now.ns += 250 * NS_PER_MS;
+	q = at(look_at(first), "queue");
+	fake_now.ns -= 250 * NS_PER_MS;
+	ck_assert_double_eq(number(q, "length"), 2);
+	ck_assert_double_eq(number(q, "bytes"), (double)(8 * CHUNK_SIZE + 4096));
+	ck_assert_double_eq(number(q, "oldest_ms"), 250);
+	ck_assert_double_eq(number(at(look(), "host"), "waiting"), 2);
+}
+END_TEST
+
+START_TEST(counters_come_from_the_record)
+{
+	const cJSON *n;
+
+	first->pool.record->counters = (struct record_counters){ 1, 2, 3, 4, 5, 6 };
+	n = at(look_at(first), "counters");
+	ck_assert_double_eq(number(n, "grants"), 1);
+	ck_assert_double_eq(number(n, "queued"), 2);
+	ck_assert_double_eq(number(n, "refused"), 3);
+	ck_assert_double_eq(number(n, "timeouts"), 4);
+	ck_assert_double_eq(number(n, "grown"), 5);
+	ck_assert_double_eq(number(n, "released"), 6);
+}
+END_TEST
+
+START_TEST(release_tells_what_was_done_and_its_periods)
+{
+	const cJSON *r;
+
+	fake.arbiter.core.counters = (struct core_counters){ 9, 8 };
+	r = at(look(), "release");
+	ck_assert_double_eq(number(r, "passes"), 9);
+	ck_assert_double_eq(number(r, "blocks_released"), 8);
+	ck_assert_double_eq(number(r, "tick_ms"), 500);
+	ck_assert_double_eq(number(r, "period_s"), 60);
+	ck_assert_double_eq(number(r, "idle_s"), 300);
+}
+END_TEST
+
+START_TEST(session_without_a_pool_is_a_client_and_no_pool)
+{
+	first->state = SESSION_NEW;
+	ck_assert_int_eq(cJSON_GetArraySize(at(look(), "pools")), 0);
+	ck_assert_double_eq(number(at(json, "host"), "clients"), 1);
+	ck_assert_double_eq(number(at(json, "host"), "pinned"), 0);
+}
+END_TEST
+
+START_TEST(list_tells_who_owns_what)
+{
+	const cJSON *p;
+
+	fake_add(&fake, "media", 1, 1);
+	json = status_pools(&fake.arbiter);
+	ck_assert_int_eq(cJSON_GetArraySize(at(json, "pools")), 2);
+	cJSON_ArrayForEach (p, at(json, "pools")) {
+		has_numbers(p, NUMBERS("id", "uid", "pid"));
+		ck_assert_str_eq(text(p, "name"), "media");
+	}
+}
+END_TEST
+
+/* Whatever is written over a ledger, figures stay within what the pool has. */
+START_TEST(scribbled_ledger_gives_figures_within_bounds)
+{
+	unsigned char *bytes = first->ledger;
+	const cJSON *b;
+
+	srandom((unsigned int)_i);
+	for (size_t i = 0; i < ledger_size(FAKE_CHUNKS); i++)
+		bytes[i] = (unsigned char)random();
+	cJSON_ArrayForEach (b, at(look_at(first), "blocks")) {
+		ck_assert_double_le(number(b, "used"), number(b, "size"));
+		ck_assert_double_le(number(b, "largest_free"), number(b, "size"));
+		ck_assert_uint_eq(
+		    strspn(text(b, "map"), "012345678"), STATUS_MAP_CELLS);
+	}
+}
+END_TEST
+
+static const struct {
+	const char *said;
+	const char *shown;
+} names[] = {
+	{ "plain", "plain" },
+	{ "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80",
+	    "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80" },
+	{ "a\xff"
+	  "b",
+	    "a?b" },
+	{ "\xc3", "?" },
+	{ "\xe2\x82", "??" },
+	{ "\xf0\x9f\x98", "???" },
+	{ "\xc0\xaf", "??" },
+	{ "\xe0\x80\xaf", "???" },
+	{ "\xed\xa0\x80", "???" },
+	{ "\xf4\x90\x80\x80", "????" },
+	{ "\xc3(", "?(" },
+	{ "q\"\\\n\x01", "q\"\\\n\x01" },
+};
+#define NAMES ((int)(sizeof(names) / sizeof(names[0])))
+
+START_TEST(name_of_any_bytes_makes_valid_json)
+{
+	cJSON *parsed;
+	char *printed;
+
+	strlcpy(first->name, names[_i].said, sizeof(first->name));
+	look_at(first);
+	ck_assert_str_eq(text(json, "name"), names[_i].shown);
+	printed = cJSON_PrintUnformatted(json);
+	parsed = cJSON_Parse(printed);
+	ck_assert_str_eq(text(parsed, "name"), names[_i].shown);
+	cJSON_Delete(parsed);
+	cJSON_free(printed);
+}
+END_TEST
+
+START_TEST(name_without_an_end_is_cut_to_its_field)
+{
+	memset(first->name, 'n', sizeof(first->name));
+	memset(first->command, 'c', sizeof(first->command));
+	look_at(first);
+	ck_assert_uint_eq(strlen(text(json, "name")), sizeof(first->name));
+	ck_assert_uint_eq(strlen(text(json, "command")), sizeof(first->command));
+}
+END_TEST
+
+START_TEST(pool_of_a_thousand_blocks_is_told_whole)
+{
+	struct session *s = fake_add(&fake, "many", 4, 4);
+
+	for (unsigned int i = 0; i < 999; i++)
+		fake_grow(&fake, s, 1, 1);
+	ck_assert_int_eq(cJSON_GetArraySize(at(look_at(s), "blocks")), 1000);
+	ck_assert_double_eq(number(block(s, 999), "offset"), 1002 * 262144.0);
+}
+END_TEST
+
+static double
+elapsed_us(const struct timespec *from)
+{
+	struct timespec to;
+
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	return (double)(to.tv_sec - from->tv_sec) * 1e6 +
+	       (double)(to.tv_nsec - from->tv_nsec) / 1e3;
+}
+
+/* The bound is far off, for slow machines and sanitizers; BUD_DEBUG=1 tells the figure. */
+START_TEST(large_pool_is_quickly_told)
+{
+	struct session *s = fake_add(&fake, "large", 256, 256);
+	struct timespec from;
+	double us;
+
+	for (unsigned int i = 0; i < 15; i++)
+		fake_grow(&fake, s, 256, 256);
+	srandom(1);
+	for (uint32_t c = 0; c < FAKE_CHUNKS; c++)
+		atomic_store(&s->pool.ledger.free[c],
+		    (uint64_t)random() << 33 ^ (uint64_t)random());
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (unsigned int i = 0; i < 100; i++)
+		look();
+	us = elapsed_us(&from) / 100;
+	if (getenv("BUD_DEBUG") != NULL)
+		printf("4096 chunks in 16 blocks: %.1f us\n", us);
+	ck_assert_double_lt(us, 5000);
+}
+END_TEST
+
+static Suite *
+status_suite(void)
+{
+	Suite *s = suite_create("status");
+	TCase *t = tcase_create("json");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, top_has_the_keys_of_the_design);
+	tcase_add_test(t, pool_has_the_keys_of_the_design);
+	tcase_add_test(t, block_has_the_keys_of_the_design);
+	tcase_add_test(t, limits_of_a_pool_are_its_own);
+	tcase_add_test(t, idle_check_is_a_flag_of_each_pool);
+	tcase_add_test(t, tick_count_is_also_told_in_seconds);
+	tcase_add_test(t, blocks_stand_in_the_order_of_their_index);
+	tcase_add_test(t, buffer_makes_its_block_in_use);
+	tcase_add_test(t, freed_block_is_free_again);
+	tcase_add_test(t, used_of_a_pool_is_what_its_blocks_use);
+	tcase_add_test(t, growing_block_has_its_whole_size_and_what_is_pinned_so_far);
+	tcase_add_test(t, block_without_an_opened_chunk_is_free_and_not_idle);
+	tcase_add_test(t, idle_time_counts_from_the_last_allocation);
+	tcase_add_test(t, map_shows_each_frame_of_a_block_of_one_chunk);
+	tcase_add_test(t, map_rounds_a_cell_up_so_that_a_lone_frame_is_seen);
+	tcase_add_test(t, map_counts_cells_that_do_not_end_where_a_chunk_ends);
+	tcase_add_test(t, map_marks_what_is_not_opened);
+	tcase_add_test(t, map_is_for_those_who_look_at_one_pool);
+	tcase_add_test(t, host_counts_all_pools_and_their_ledgers);
+	tcase_add_test(t, queue_tells_length_bytes_and_age);
+	tcase_add_test(t, counters_come_from_the_record);
+	tcase_add_test(t, release_tells_what_was_done_and_its_periods);
+	tcase_add_test(t, session_without_a_pool_is_a_client_and_no_pool);
+	tcase_add_test(t, list_tells_who_owns_what);
+	tcase_add_loop_test(t, scribbled_ledger_gives_figures_within_bounds, 0, 8);
+	tcase_add_loop_test(t, name_of_any_bytes_makes_valid_json, 0, NAMES);
+	tcase_add_test(t, name_without_an_end_is_cut_to_its_field);
+	tcase_add_test(t, pool_of_a_thousand_blocks_is_told_whole);
+	tcase_add_test(t, large_pool_is_quickly_told);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int
+main(void)
+{
+	SRunner *r = srunner_create(status_suite());
+	int failed;
+
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
