@@ -41,21 +41,31 @@ bud__watch_again(struct bud_pool *pool)
 		bud__note(pool, PROTO_WATCH, 0, pool->watch.mask);
 }
 
+/* With the last of them the descriptor is quiet again. */
+static void
+forget(struct bud_pool *pool, uint32_t events)
+{
+	uint64_t count;
+
+	if ((pool->watch.due & events) == 0)
+		return;
+	pool->watch.due &= ~events;
+	if (pool->watch.due == 0 && pool->ended_count == 0 &&
+	    read(pool->event_fd, &count, sizeof(count)) == -1)
+		return; /* EAGAIN: was read already */
+}
+
 bool
 bud__watch_take(struct bud_pool *pool, unsigned int *eventp, uint64_t *bytesp)
 {
 	struct bud__watch *w = &pool->watch;
-	uint64_t count;
 
 	if (w->due == 0)
 		return false;
 	*eventp = w->due & -w->due;
 	*bytesp = w->bytes[kind(*eventp)];
 	w->bytes[kind(*eventp)] = 0;
-	w->due &= ~*eventp;
-	if (w->due == 0 && pool->ended_count == 0 &&
-	    read(pool->event_fd, &count, sizeof(count)) == -1)
-		return true; /* EAGAIN: was read already */
+	forget(pool, *eventp);
 	return true;
 }
 
@@ -66,6 +76,7 @@ bud_watch(struct bud_pool *pool, unsigned int mask, bud_event_fn *event, void *a
 	    (mask != 0 && event == NULL))
 		return -EINVAL;
 	pthread_mutex_lock(&pool->lock);
+	forget(pool, ~mask);
 	pool->watch.mask = mask;
 	pool->watch.event = event;
 	pool->watch.arg = arg;
