@@ -5,8 +5,11 @@
  *
  * The file is INI, read with inih. Sizes are written 64M, 1G, 256K; times 500ms, 60s,
  * 5min, 2h. An unknown section or key, a key twice, and an impossible value are errors
- * that name file, line, value, limit and remedy; all of a file's errors are told, not
- * only the first.
+ * that name file, line, value, limit and remedy; all errors are told, not only the first.
+ *
+ * Drop-ins: the files FILE.d/NAME.conf are read behind FILE, in the order of their names,
+ * but those whose NAME starts with a dot. A key there replaces the same key of the same
+ * section in the files before; each file has to be right by itself, too.
  *
  * A key that a section does not give has the built-in default, in every section: what
  * [pool default] says holds for the pools that have no section of their own, and for no
@@ -16,6 +19,7 @@
 #define DAEMON_CONFIG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/queue.h>
@@ -27,27 +31,39 @@
 #define CONFIG_DEFAULT_POOL "default"
 #define CONFIG_CLIENTS_MAX  10000u     /* the most that clients_max may be */
 #define CONFIG_BLOCKS_MAX   1000u      /* blocks that a pool may have at its wall_max */
-#define CONFIG_SECTIONS_MAX 1000u      /* of a file */
+#define CONFIG_SECTIONS_MAX 1000u      /* of all files together */
 #define CONFIG_FILE_MAX     (1u << 20) /* bytes of a file */
-#define CONFIG_ERRORS_MAX   100u /* errors told of one file; the others are counted */
+#define CONFIG_ERRORS_MAX   100u       /* errors told; the others are counted */
+
+/* A trigger of the kernel's (PSI): tasks stalled for memory so long within a window. */
+struct config_pressure {
+	bool on;           /* off */
+	bool full;         /* all tasks stalled at once, not some */
+	int64_t stall_ns;  /* above 0, at most the window */
+	int64_t window_ns; /* 500ms..10s */
+};
 
 /* [host] */
 struct config_host {
-	uint64_t wall;   /* bytes pinned for all pools; 0: budd finds it out */
-	int64_t tick_ns; /* 500ms; 1ms..1h */
+	uint64_t wall;      /* bytes pinned for all pools; 0: budd finds it out */
+	uint64_t user_wall; /* bytes that a user's pools may pin; 0: no limit */
+	int64_t tick_ns;    /* 500ms; 1ms..1h */
 	int64_t release_period_ns; /* 60s; at least a tick, at most 365d */
 	int64_t idle_ns;           /* 5min; 1ms..365d */
 	int64_t hello_timeout_ns;  /* 10s: a client that connects and says nothing */
 	uint32_t clients_max;      /* 1000; 1..CONFIG_CLIENTS_MAX */
 	uint32_t overtaken_max;    /* 16; 0..10000 */
+	uint32_t user_pools;    /* that a user may have open; 0: no limit; 0..10000 */
+	uint32_t user_requests; /* alive, of a user; 0: no limit; 0..1000000 */
+	struct config_pressure pressure;
 };
 
 /*
  * [pool NAME]: what the pools opened under that name are allowed, in bytes.
  *
  * base <= wall <= wall_max, add <= wall, max_buffer <= wall_max, headroom <= wall, and
- * at most CONFIG_BLOCKS_MAX blocks in wall_max. base, add and wall_max are whole
- * chunks.
+ * at most CONFIG_BLOCKS_MAX blocks in wall_max; base <= wall_total, if there is one. base,
+ * add and wall_max are whole chunks.
  */
 struct config_pool {
 	STAILQ_ENTRY(config_pool) entry;
@@ -62,7 +78,10 @@ struct config_pool {
 			    * chunks) where the file gives that */
 	uint64_t headroom; /* 0 */
 	uint64_t max_buffer; /* the wall */
+	uint64_t wall_total; /* of all pools of this section together; 0: no limit */
 	uint32_t weight;     /* 1; 1..1000 */
+	char policy[16];     /* fixed; one that policy_find() knows */
+	bool check_idle;     /* yes */
 };
 
 struct config {
@@ -71,9 +90,15 @@ struct config {
 	char status_group[64]; /* [status] group; empty: everybody may look */
 };
 
+/* A text, and what errors call it: texts are told apart by that pointer. */
+struct config_text {
+	const char *name;
+	const char *text;
+};
+
 /**
- * config_load() - read a file
- * @path:	NULL: the default path, where a missing file means the defaults
+ * config_load() - read a file and its drop-ins
+ * @path:	NULL: the default path, where a missing file is like an empty one
  * @configp:	receives the configuration; written on success only; config_free() it
  * @errors:	receives what is wrong, and warnings, a line each: "FILE:LINE: reason",
  *		"FILE:LINE: warning: reason"; or "FILE: reason" if no line is at fault
@@ -83,9 +108,9 @@ struct config {
  * Return: 0, or -1 after at least one error line
  */
 int config_load(struct config **configp, const char *path, FILE *errors);
-/** config_parse() - the same for a text in memory; @name is what errors call it */
-int config_parse(
-    struct config **configp, const char *name, const char *text, FILE *errors);
+/** config_parse() - the same for @count texts in memory, at least one, in their order */
+int config_parse(struct config **configp, const struct config_text *texts, size_t count,
+    FILE *errors);
 /** config_free() - NULL is fine */
 void config_free(struct config *c);
 
@@ -94,24 +119,5 @@ const struct config_pool *config_pool_find(const struct config *c, const char *n
 
 /** config_wall_mib() - a wall rounded to the nearest MiB */
 uint64_t config_wall_mib(uint64_t wall_bytes);
-
-/**
- * config_parse_size() - "64M" -> bytes
- *
- * Decimal digits, then nothing or one of K, M, G, T, P, E in either case.
- *
- * Return: 0; -EINVAL: no size; -ERANGE: more than 64 bits. *bytesp is written on
- * success only.
- */
-int config_parse_size(const char *text, uint64_t *bytesp);
-/**
- * config_parse_time() - "500ms" -> ns
- *
- * Decimal digits, then one of us, ms, s, min, h, d.
- *
- * Return: 0; -EINVAL: no time; -ERANGE: more than 292 years. *nsp is written on success
- * only.
- */
-int config_parse_time(const char *text, int64_t *nsp);
 
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/config.h"
+#include "daemon/config_value.h"
 
 #define NITEMS(a) (sizeof(a) / sizeof((a)[0]))
 #define KIB       ((uint64_t)1 << 10)
@@ -34,17 +35,25 @@ tear_down(void)
 }
 
 static int
-parse(const char *text)
+parse_both(const char *text, const char *dropin)
 {
+	const struct config_text texts[] = { { "budd.conf", text },
+		{ "10.conf", dropin } };
 	FILE *errors;
 	int r;
 
 	tear_down();
 	errors = open_memstream(&said, &said_len);
 	ck_assert_ptr_nonnull(errors);
-	r = config_parse(&config, "budd.conf", text, errors);
+	r = config_parse(&config, texts, dropin != NULL ? 2 : 1, errors);
 	fclose(errors);
 	return r;
+}
+
+static int
+parse(const char *text)
+{
+	return parse_both(text, NULL);
 }
 
 static int
@@ -186,6 +195,51 @@ START_TEST(a_time_is_digits_and_a_unit)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	int error;
+	uint64_t count;
+} counts[] = {
+	{ "0", 0, 0 },
+	{ "010", 0, 10 },
+	{ "9223372036854775807", 0, INT64_MAX },
+	{ "9223372036854775808", -ERANGE, 0 },
+	{ "", -EINVAL, 0 },
+	{ "-1", -EINVAL, 0 },
+	{ "+1", -EINVAL, 0 },
+	{ " 1", -EINVAL, 0 },
+	{ "1K", -EINVAL, 0 },
+};
+
+START_TEST(a_count_is_digits)
+{
+	uint64_t count = 77;
+
+	ck_assert_msg(config_parse_count(counts[_i].text, &count) == counts[_i].error,
+	    "'%s'", counts[_i].text);
+	ck_assert_uint_eq(count, counts[_i].error == 0 ? counts[_i].count : 77);
+}
+END_TEST
+
+START_TEST(yes_has_four_words_and_so_has_no)
+{
+	static const char *const yes[] = { "yes", "true", "on", "1" };
+	static const char *const no[] = { "no", "false", "off", "0" };
+	static const char *const neither[] = { "", "Yes", "y", "2", "yes ", "01" };
+	bool b;
+	size_t i;
+
+	for (i = 0; i < NITEMS(yes); i++) {
+		b = false;
+		ck_assert(config_parse_bool(yes[i], &b) == 0 && b);
+		ck_assert(config_parse_bool(no[i], &b) == 0 && !b);
+	}
+	for (i = 0; i < NITEMS(neither); i++)
+		ck_assert_msg(
+		    config_parse_bool(neither[i], &b) == -EINVAL, "'%s'", neither[i]);
+}
+END_TEST
+
 START_TEST(a_wall_in_mib_is_rounded_to_the_nearest)
 {
 	ck_assert_uint_eq(config_wall_mib(0), 0);
@@ -212,6 +266,10 @@ expect_defaults(void)
 	ck_assert_int_eq(h->hello_timeout_ns, 10000 * MS);
 	ck_assert_uint_eq(h->clients_max, 1000);
 	ck_assert_uint_eq(h->overtaken_max, 16);
+	ck_assert_uint_eq(h->user_wall, 0);
+	ck_assert_uint_eq(h->user_pools, 0);
+	ck_assert_uint_eq(h->user_requests, 0);
+	ck_assert(!h->pressure.on);
 	ck_assert_str_eq(config->status_group, "");
 	ck_assert_str_eq(p->user, "");
 	ck_assert_str_eq(p->group, "");
@@ -222,6 +280,9 @@ expect_defaults(void)
 	ck_assert_uint_eq(p->headroom, 0);
 	ck_assert_uint_eq(p->max_buffer, 64 * MIB);
 	ck_assert_uint_eq(p->weight, 1);
+	ck_assert_uint_eq(p->wall_total, 0);
+	ck_assert_str_eq(p->policy, "fixed");
+	ck_assert(p->check_idle);
 	ck_assert_ptr_null(STAILQ_NEXT(STAILQ_FIRST(&config->pools), entry));
 }
 
@@ -310,9 +371,11 @@ END_TEST
 
 static const char every_key[] =
     "[host]\nwall=3G\ntick=1ms\nrelease_period=2s\nidle=3s\nhello_timeout=4s\n"
-    "clients_max=5\novertaken_max=6\n[status]\ngroup=root\n"
+    "clients_max=5\novertaken_max=6\nuser_wall=2G\nuser_pools=7\nuser_requests=8\n"
+    "pressure=full 100ms/2s\n[status]\ngroup=root\n"
     "[pool x]\nuser=root\ngroup=root\nbase=2M\nadd=3M\nwall=8M\nwall_max=9M\n"
-    "weight=8\nheap=page\nheadroom=7M\nmax_buffer=6M\n";
+    "weight=8\nheap=page\nheadroom=7M\nmax_buffer=6M\n"
+    "wall_total=1G\npolicy=growing\ncheck_idle=no\n";
 
 START_TEST(each_key_reaches_its_field)
 {
@@ -327,6 +390,12 @@ START_TEST(each_key_reaches_its_field)
 	ck_assert_int_eq(config->host.hello_timeout_ns, 4000 * MS);
 	ck_assert_uint_eq(config->host.clients_max, 5);
 	ck_assert_uint_eq(config->host.overtaken_max, 6);
+	ck_assert_uint_eq(config->host.user_wall, 2 * GIB);
+	ck_assert_uint_eq(config->host.user_pools, 7);
+	ck_assert_uint_eq(config->host.user_requests, 8);
+	ck_assert(config->host.pressure.on && config->host.pressure.full);
+	ck_assert_int_eq(config->host.pressure.stall_ns, 100 * MS);
+	ck_assert_int_eq(config->host.pressure.window_ns, 2000 * MS);
 	ck_assert_str_eq(config->status_group, "root");
 	p = pool("x");
 	ck_assert_str_eq(p->user, "root");
@@ -338,6 +407,9 @@ START_TEST(each_key_reaches_its_field)
 	ck_assert_uint_eq(p->weight, 8);
 	ck_assert_uint_eq(p->headroom, 7 * MIB);
 	ck_assert_uint_eq(p->max_buffer, 6 * MIB);
+	ck_assert_uint_eq(p->wall_total, GIB);
+	ck_assert_str_eq(p->policy, "growing");
+	ck_assert(!p->check_idle);
 }
 END_TEST
 
@@ -371,6 +443,30 @@ static const char *const accepted[] = {
 	"[host]\novertaken_max=0",
 	"[host]\novertaken_max=10000",
 	"[host]\nwall=64M\n[pool a]\nwall=64M",
+	"[host]\nuser_wall=0",
+	"[host]\nuser_wall=1M",
+	"[host]\nuser_wall=1P",
+	"[host]\nwall=1G\nuser_wall=1G",
+	"[host]\nwall=1G\nuser_wall=0",
+	"[host]\nwall=0\nuser_wall=1P",
+	"[host]\nuser_pools=0",
+	"[host]\nuser_pools=10000",
+	"[host]\nuser_requests=0",
+	"[host]\nuser_requests=1000000",
+	"[host]\npressure=off",
+	"[host]\npressure=some 150ms/2s",
+	"[host]\npressure=full \t 1us/500ms ; often",
+	"[host]\npressure=some 500ms/500ms",
+	"[host]\npressure=some 00000000000000000000000000150ms/2s", /* 31 bytes */
+	"[host]\npressure=some 10s/10s",
+	"[pool a]\npolicy=fixed",
+	"[pool a]\npolicy=several",
+	"[pool a]\ncheck_idle=off",
+	"[pool a]\nwall_total=0",
+	"[pool a]\nwall_total=256K\nbase=256K",
+	"[pool a]\nwall_total=1M",
+	"[pool a]\nwall_total=1P",
+	"[host]\nwall=1G\n[pool a]\nwall_total=1G",
 	"[pool a]\nweight=1",
 	"[pool a]\nweight=1000",
 	"[pool a]\nwall=1T",
@@ -419,16 +515,15 @@ static const struct {
 	{ "[host]\ntick", 2, { "'tick' is no key = value" } },
 	{ "[host]\ntick ; = 1s\n", 2, { "is no key = value" } },
 	{ "[host]\n=1s\n", 2, { "unknown key ''", "wall, tick" } },
-	{ "[host]\ntikc=1s\n", 2, { "unknown key 'tikc' in [host]", "mean tick?" } },
-	{ "[host]\nTick=1s\n", 2, { "unknown key 'Tick' in [host]", "mean tick?" } },
-	{ "[pool a]\nwal=1M\n", 2, { "unknown key 'wal' in [pool]", "mean wall?" } },
-	{ "[pool a]\nad=1M\n", 2, { "unknown key 'ad'", "mean add?" } },
+	{ "[host]\ntikc=1s\n", 2,
+	    { "unknown key 'tikc' in [host]", "there are wall, tick" } },
+	{ "[host]\nTick=1s\n", 2,
+	    { "unknown key 'Tick' in [host]", "there are wall, tick" } },
+	{ "[pool a]\nwal=1M\n", 2,
+	    { "unknown key 'wal' in [pool]", "policy, check_idle" } },
 	{ "[pool a]\nx=1M\n", 2, { "unknown key 'x'", "user, group, base, add" } },
 	{ "[pool a]\ntick=1s\n", 2, { "unknown key 'tick'", "belongs in [host]" } },
 	{ "[status]\nwall=1M\n", 2, { "unknown key 'wall'", "belongs in [host]" } },
-	{ "[pool a]\npolicy=fixed\n", 2, { "unknown key 'policy'" } },
-	{ "[pool a]\nwall_total=1M\n", 2, { "unknown key 'wall_total'" } },
-	{ "[host]\npressure=on\n", 2, { "unknown key 'pressure'" } },
 	{ "[host]\ntick=1s\n\ntick=2s\n", 4, { "tick = 2s", "twice", "line 2" } },
 	/* sizes, times, numbers */
 	{ "[pool a]\nwall=64X\n", 2, { "wall = 64X is no size", "256K to 1T" } },
@@ -465,6 +560,39 @@ static const struct {
 	{ "[pool a]\nweight=1.5\n", 2, { "weight = 1.5 is no whole number" } },
 	{ "[pool a]\nheap=thp\n", 2, { "heap = thp", "only page is accepted so far" } },
 	{ "[pool a]\nheap=\n", 2, { "only page is accepted so far" } },
+	{ "[host]\nuser_wall=1023K\n", 2,
+	    { "user_wall = 1023K is below the least, 1M", "or 0: no limit" } },
+	{ "[host]\nuser_wall=1025T\n", 2, { "above the most, 1P" } },
+	{ "[host]\nuser_pools=10001\n", 2,
+	    { "user_pools = 10001 is above the most, 10000" } },
+	{ "[host]\nuser_requests=1000001\n", 2,
+	    { "user_requests = 1000001 is above the most, 1000000" } },
+	{ "[pool a]\nwall_total=255K\n", 2,
+	    { "wall_total = 255K is below the least, 256K", "or 0: no limit" } },
+	{ "[pool a]\nwall_total=1025T\n", 2, { "above the most, 1P" } },
+	/* words */
+	{ "[pool a]\npolicy=fix\n", 2,
+	    { "policy = fix is no policy", "fixed, several, growing" } },
+	{ "[pool a]\npolicy=\n", 2, { "is no policy" } },
+	{ "[pool a]\npolicy=fixed # so\n", 2, { "is no policy", "starts with ;" } },
+	{ "[pool a]\ncheck_idle=maybe\n", 2,
+	    { "check_idle = maybe is neither yes nor no" } },
+	{ "[host]\npressure=on\n", 2, { "pressure = on is no trigger", "write off" } },
+	{ "[host]\npressure=\n", 2, { "is no trigger" } },
+	{ "[host]\npressure=none 150ms/2s\n", 2, { "is no trigger" } },
+	{ "[host]\npressure=some150ms/2s\n", 2, { "is no trigger" } },
+	{ "[host]\npressure=some 150ms 2s\n", 2, { "is no trigger" } },
+	{ "[host]\npressure=some 150ms/\n", 2, { "is no trigger" } },
+	{ "[host]\npressure=some 150/2s\n", 2, { "is no trigger" } },
+	{ "[host]\npressure=some 150ms/2s now\n", 2, { "is no trigger" } },
+	{ "[host]\npressure=some -1ms/2s\n", 2, { "is no trigger" } },
+	{ "[host]\npressure=some 000000000000000000000000000150ms/2s\n", 2,
+	    { "is no trigger" } }, /* 32 bytes */
+	{ "[host]\npressure=some 100ms/499ms\n", 2, { "window", "500ms to 10s" } },
+	{ "[host]\npressure=some 100ms/10001ms\n", 2, { "window", "500ms to 10s" } },
+	{ "[host]\npressure=some 501ms/500ms\n", 2,
+	    { "the stall is to be above 0", "1us to 500ms" } },
+	{ "[host]\npressure=some 0s/2s\n", 2, { "the stall is to be above 0" } },
 	/* users and groups */
 	{ "[pool a]\nuser=no-such-user\n", 2, { "unknown user", "no-such-user" } },
 	{ "[pool a]\ngroup=no-such-group\n", 2, { "unknown group", "no-such-group" } },
@@ -495,6 +623,15 @@ static const struct {
 	{ "[pool a]\nwall=1025M\n[host]\nwall=1G\n", 2,
 	    { "host's wall 1G", "line 4" } },
 	{ "[host]\nwall=2M\n[pool a]\nbase=3M\n", 4, { "base 3M is above wall 2M" } },
+	{ "[host]\nwall=1G\nuser_wall=1025M\n", 3,
+	    { "user_wall 1025M is above the host's wall 1G", "line 2" } },
+	{ "[host]\nwall=1G\n[pool a]\nwall_total=1025M\n", 4,
+	    { "wall_total 1025M is above the host's wall 1G", "line 2" } },
+	{ "[pool a]\nwall_total=512K\n", 2,
+	    { "base 1M (the default) is above wall_total 512K",
+		"base = 512K or less" } },
+	{ "[pool a]\nwall_total=2M\nbase=2097153\n", 3,
+	    { "base 2304K is above wall_total 2M", "wall_total = 2304K or more" } },
 	{ "[pool a]\nwall=1M\nadd=256K\nwall_max=257M\n", 3,
 	    { "makes 1025 blocks at wall_max 257M,", "at most 1000", "add = 512K" } },
 	{ "[pool a]\nwall=1M\nbase=1M\nadd=1M\nwall_max=1001M\n", 4,
@@ -537,8 +674,10 @@ START_TEST(a_bad_value_causes_no_errors_elsewhere)
 		"[pool a]\nwall=1x\nbase=128M\nadd=128M\nmax_buffer=2T\n#",
 		"[host]\nwall=1x\n[pool a]\nwall=1T\nbase=2M\nadd=2M\n",
 		"[pool a]\nwall=2M\nbase=1x\nadd=256K\nwall_max=1G\n",
+		"[host]\nwall=1x\nuser_wall=1P\n[pool a]\nwall_total=1P\n",
+		"[pool a]\nbase=1x\nwall_total=256K\n",
 	};
-	static const unsigned int errors[] = { 2, 1, 1 };
+	static const unsigned int errors[] = { 2, 1, 1, 1, 1 };
 
 	ck_assert_int_eq(parse(texts[_i]), -1);
 	ck_assert_msg(lines_said() == errors[_i], "%s", said);
@@ -668,6 +807,76 @@ START_TEST(a_warning_does_not_refuse_the_file)
 }
 END_TEST
 
+/* Several texts. */
+
+START_TEST(a_later_text_replaces_keys_one_by_one)
+{
+	ck_assert_int_eq(parse_both("[host]\ntick=2s\nidle=3s\n[pool a]\nweight=2\n",
+			     "[pool a]\nbase=4M\n[host]\ntick=4s\n[pool b]\n"),
+	    0);
+	ck_assert_str_eq(said, "");
+	ck_assert_int_eq(config->host.tick_ns, 4000 * MS);
+	ck_assert_int_eq(config->host.idle_ns, 3000 * MS);
+	ck_assert_uint_eq(pool("a")->weight, 2);
+	ck_assert_uint_eq(pool("a")->base, 4 * MIB);
+	ck_assert_uint_eq(pool("b")->weight, 1);
+}
+END_TEST
+
+START_TEST(a_later_text_takes_a_restriction_away)
+{
+	ck_assert_int_eq(parse_both("[pool a]\nuser=root\n[host]\npressure=full "
+				    "1s/2s\nuser_wall=1G",
+			     "[host]\nuser_wall=0\npressure=off\n[pool a]\nuser=\n"),
+	    0);
+	ck_assert_str_eq(pool("a")->user, "");
+	ck_assert(!config->host.pressure.on && !config->host.pressure.full);
+	ck_assert_uint_eq(config->host.user_wall, 0);
+}
+END_TEST
+
+START_TEST(texts_are_held_against_each_other_when_all_are_read)
+{
+	ck_assert_int_eq(parse_both("[pool a]\nwall=1G\nadd=16M\nbase=16M\n"
+				    "[host]\nwall=2M\n",
+			     "[host]\nwall=1G\n"),
+	    0);
+	ck_assert_str_eq(said, "");
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	const char *dropin;
+	const char *said;
+} both_refused[] = {
+	{ "[host]\ntick=1s\n", "[host]\nidle=1s\n\nidle=2s\n",
+	    "10.conf:4: idle = 2s: idle is given twice, on line 2 first" },
+	{ "[host]\n", "[host]\n[host]\n", "10.conf:2: section [host] is there twice" },
+	{ "[pool a]\n[pool a]\n", "[pool a]\n",
+	    "budd.conf:2: section [pool a] is there twice" },
+	{ "[host]\ntick=1x\n", "[host]\ntick=1s\n", "budd.conf:2: tick = 1x is no" },
+	{ "[host]\ntick=1s\n", "\n[host]\ntick=1x\n", "10.conf:3: tick = 1x is no" },
+	{ "[host]\n", "tick=1s\n", "10.conf:1: tick: no section is above it" },
+	{ "[pool a]\nbase=2M\n", "[pool a]\nwall=1M\n",
+	    "budd.conf:2: base 2M is above wall 1M" },
+	{ "[pool a]\nwall=1M\n", "[pool a]\nbase=2M\n",
+	    "10.conf:2: base 2M is above wall 1M" },
+	{ "[host]\nwall=1G\n", "\n[pool a]\nwall=2G\n",
+	    "10.conf:3: wall 2G is above the host's wall 1G: write 1G or less, or "
+	    "raise "
+	    "that one (budd.conf:2)" },
+};
+
+START_TEST(an_error_names_the_right_text)
+{
+	ck_assert_int_eq(
+	    parse_both(both_refused[_i].text, both_refused[_i].dropin), -1);
+	ck_assert_msg(lines_said() == 1 && strstr(said, both_refused[_i].said) == said,
+	    "not %s: %s", both_refused[_i].said, said);
+}
+END_TEST
+
 /* Files. */
 
 static char dir[] = "/tmp/check_config.XXXXXX";
@@ -694,7 +903,7 @@ static void
 leave_directory(void)
 {
 	tear_down();
-	unlink("budd.conf");
+	ck_assert_int_eq(system("rm -rf budd.conf budd.conf.d"), 0);
 	ck_assert_int_eq(chdir("/"), 0);
 	ck_assert_int_eq(rmdir(dir), 0);
 	memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6); /* CK_FORK=no: for the next */
@@ -778,6 +987,136 @@ START_TEST(a_file_has_at_most_a_mebibyte)
 }
 END_TEST
 
+static void
+write_text(const char *name, const char *text)
+{
+	write_file(name, text, strlen(text));
+}
+
+static void
+write_dropins(void)
+{
+	write_text("budd.conf", "[host]\ntick=1s\nidle=1s\nhello_timeout=1s\n");
+	ck_assert_int_eq(mkdir("budd.conf.d", 0755), 0);
+	write_text("budd.conf.d/20.conf", "[host]\ntick=20s\nidle=20s\n");
+	write_text("budd.conf.d/100.conf", "[host]\ntick=10s\n");
+}
+
+START_TEST(dropins_are_read_behind_the_file_in_the_order_of_their_names)
+{
+	write_dropins();
+	write_text("budd.conf.d/Z.conf", "[host]\nclients_max=7\n");
+	write_text("budd.conf.d/a.conf", "[host]\nclients_max=8\n");
+	ck_assert_int_eq(load("budd.conf"), 0);
+	ck_assert_str_eq(said, "");
+	ck_assert_int_eq(config->host.tick_ns, 20000 * MS);
+	ck_assert_int_eq(config->host.idle_ns, 20000 * MS);
+	ck_assert_int_eq(config->host.hello_timeout_ns, 1000 * MS);
+	ck_assert_uint_eq(config->host.clients_max, 8); /* bytes, not the locale */
+}
+END_TEST
+
+START_TEST(what_is_no_dropin_by_its_name_is_ignored)
+{
+	static const char *const names[] = { "budd.conf.d/.hidden.conf",
+		"budd.conf.d/.conf", "budd.conf.d/30.conf~", "budd.conf.d/30.conf.bak",
+		"budd.conf.d/README", "budd.conf.d/30conf", "budd.conf.d/conf" };
+
+	write_dropins();
+	for (size_t i = 0; i < NITEMS(names); i++)
+		write_text(names[i], "no config\n");
+	ck_assert_int_eq(load("budd.conf"), 0);
+	ck_assert_str_eq(said, "");
+}
+END_TEST
+
+START_TEST(a_dropin_directory_may_be_empty)
+{
+	write_text("budd.conf", "[host]\ntick=1s\n");
+	ck_assert_int_eq(mkdir("budd.conf.d", 0755), 0);
+	ck_assert_int_eq(load("budd.conf"), 0);
+	ck_assert_int_eq(config->host.tick_ns, 1000 * MS);
+}
+END_TEST
+
+START_TEST(dropins_do_not_replace_a_missing_file_that_was_named)
+{
+	write_dropins();
+	ck_assert_int_eq(unlink("budd.conf"), 0);
+	ck_assert_int_eq(load("budd.conf"), -1);
+	ck_assert_str_eq(
+	    said, "budd.conf: cannot be opened: No such file or directory\n");
+}
+END_TEST
+
+START_TEST(an_error_in_a_dropin_names_it)
+{
+	write_dropins();
+	write_text("budd.conf.d/20.conf", "\n[host]\ntick=2x\n");
+	ck_assert_int_eq(load("budd.conf"), -1);
+	ck_assert_ptr_eq(strstr(said, "budd.conf.d/20.conf:3: tick = 2x"), said);
+	ck_assert_uint_eq(lines_said(), 1);
+}
+END_TEST
+
+START_TEST(a_dropin_that_is_a_directory_is_an_error)
+{
+	write_dropins();
+	ck_assert_int_eq(mkdir("budd.conf.d/30.conf", 0755), 0);
+	ck_assert_int_eq(load("budd.conf"), -1);
+	ck_assert_str_eq(said, "budd.conf.d/30.conf: cannot be read: Is a directory\n");
+}
+END_TEST
+
+START_TEST(a_dropin_that_points_nowhere_is_an_error)
+{
+	write_dropins();
+	ck_assert_int_eq(symlink("nowhere", "budd.conf.d/30.conf"), 0);
+	ck_assert_int_eq(load("budd.conf"), -1);
+	ck_assert_str_eq(
+	    said, "budd.conf.d/30.conf: cannot be opened: No such file or directory\n");
+}
+END_TEST
+
+START_TEST(a_dropin_directory_that_is_a_file_is_an_error)
+{
+	write_text("budd.conf", "");
+	write_text("budd.conf.d", "");
+	ck_assert_int_eq(load("budd.conf"), -1);
+	ck_assert_str_eq(said, "budd.conf.d: cannot be opened: Not a directory\n");
+}
+END_TEST
+
+static void
+expect_unreadable(const char *path)
+{
+	bool root = geteuid() == 0;
+	char line[128];
+	int r;
+
+	write_dropins();
+	ck_assert_int_eq(chmod(path, 0), 0);
+	ck_assert(!root || seteuid(NOBODY) == 0);
+	r = load("budd.conf");
+	ck_assert(!root || seteuid(0) == 0);
+	ck_assert_int_eq(chmod(path, 0755), 0);
+	ck_assert_int_eq(r, -1);
+	snprintf(line, sizeof(line), "%s: cannot be opened: Permission denied\n", path);
+	ck_assert_str_eq(said, line);
+}
+
+START_TEST(an_unreadable_dropin_is_an_error)
+{
+	expect_unreadable("budd.conf.d/20.conf");
+}
+END_TEST
+
+START_TEST(an_unreadable_dropin_directory_is_an_error)
+{
+	expect_unreadable("budd.conf.d");
+}
+END_TEST
+
 /* The sample. */
 
 static char *
@@ -828,7 +1167,7 @@ START_TEST(the_sample_gives_every_key_with_its_default)
 {
 	char *text = read_sample();
 
-	ck_assert_uint_eq(uncomment(text), 7 + 10 + 1);
+	ck_assert_uint_eq(uncomment(text), 11 + 13 + 1);
 	accept(text);
 	expect_defaults();
 	free(text);
@@ -849,6 +1188,8 @@ values_case(void)
 	tcase_add_loop_test(
 	    t, a_size_is_digits_and_at_most_one_unit, 0, (int)NITEMS(sizes));
 	tcase_add_loop_test(t, a_time_is_digits_and_a_unit, 0, (int)NITEMS(times));
+	tcase_add_loop_test(t, a_count_is_digits, 0, (int)NITEMS(counts));
+	tcase_add_test(t, yes_has_four_words_and_so_has_no);
 	tcase_add_test(t, a_wall_in_mib_is_rounded_to_the_nearest);
 	return t;
 }
@@ -871,7 +1212,7 @@ texts_case(void)
 	tcase_add_loop_test(
 	    t, an_error_names_line_value_limit_and_remedy, 0, (int)NITEMS(refused));
 	tcase_add_test(t, all_errors_of_a_file_are_told);
-	tcase_add_loop_test(t, a_bad_value_causes_no_errors_elsewhere, 0, 3);
+	tcase_add_loop_test(t, a_bad_value_causes_no_errors_elsewhere, 0, 5);
 	tcase_add_test(t, wall_max_counts_its_blocks_after_rounding);
 	tcase_add_test(t, the_remedy_for_too_many_blocks_is_enough_and_just);
 	tcase_add_test(t, a_line_that_inih_would_cut_is_an_error);
@@ -881,6 +1222,11 @@ texts_case(void)
 	tcase_add_test(t, a_file_may_have_a_thousand_sections_and_no_more);
 	tcase_add_loop_test(
 	    t, a_warning_does_not_refuse_the_file, 0, (int)NITEMS(warned));
+	tcase_add_test(t, a_later_text_replaces_keys_one_by_one);
+	tcase_add_test(t, a_later_text_takes_a_restriction_away);
+	tcase_add_test(t, texts_are_held_against_each_other_when_all_are_read);
+	tcase_add_loop_test(
+	    t, an_error_names_the_right_text, 0, (int)NITEMS(both_refused));
 	tcase_add_test(t, the_sample_is_the_defaults);
 	tcase_add_test(t, the_sample_gives_every_key_with_its_default);
 	tcase_add_test(t, nothing_is_nothing_to_free);
@@ -900,6 +1246,16 @@ files_case(void)
 	tcase_add_test(t, an_unreadable_file_is_an_error);
 	tcase_add_test(t, a_file_with_a_nul_byte_is_an_error);
 	tcase_add_test(t, a_file_has_at_most_a_mebibyte);
+	tcase_add_test(t, dropins_are_read_behind_the_file_in_the_order_of_their_names);
+	tcase_add_test(t, what_is_no_dropin_by_its_name_is_ignored);
+	tcase_add_test(t, a_dropin_directory_may_be_empty);
+	tcase_add_test(t, dropins_do_not_replace_a_missing_file_that_was_named);
+	tcase_add_test(t, an_error_in_a_dropin_names_it);
+	tcase_add_test(t, a_dropin_that_is_a_directory_is_an_error);
+	tcase_add_test(t, a_dropin_that_points_nowhere_is_an_error);
+	tcase_add_test(t, a_dropin_directory_that_is_a_file_is_an_error);
+	tcase_add_test(t, an_unreadable_dropin_is_an_error);
+	tcase_add_test(t, an_unreadable_dropin_directory_is_an_error);
 	return t;
 }
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * Any text is a budd.conf or an error, and never a crash. Not in the default build:
+ * Any texts are a configuration or an error, and never a crash; a NUL byte ends the first
+ * and starts its drop-in. Not in the default build:
  *
  *   clang -std=gnu17 -D_GNU_SOURCE -DSYSCONFDIR='"/etc"' -I. -g \
  *       -fsanitize=fuzzer,address,undefined $(pkg-config --cflags libbsd-overlay inih) \
- *       tests/fuzz_config.c daemon/config.c $(pkg-config --libs libbsd-overlay inih)
+ *       tests/fuzz_config.c daemon/config*.c daemon/policy.c \
+ *       $(pkg-config --libs libbsd-overlay inih)
  *
- * What config.h promises of an accepted text is asserted in config.c.
+ * What config.h promises of an accepted text is asserted in config_check.c.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -20,11 +22,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* An error says so: -1 and a line, or 0 and a configuration with a "default". */
 static void
-parse(const char *text, FILE *errors)
+parse(const char *text, const char *dropin, FILE *errors)
 {
+	const struct config_text texts[] = { { "budd.conf", text },
+		{ "dropin.conf", dropin } };
 	struct config *c = NULL;
 	long before = ftell(errors);
-	int r = config_parse(&c, "budd.conf", text, errors);
+	int r = config_parse(&c, texts, 2, errors);
 
 	if (r == 0 && strcmp(config_pool_find(c, "")->name, CONFIG_DEFAULT_POOL) != 0)
 		abort();
@@ -36,7 +40,7 @@ parse(const char *text, FILE *errors)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *text = malloc(size + 1), *said = NULL;
+	char *text = malloc(size + 2), *said = NULL;
 	size_t said_len = 0;
 	FILE *errors = open_memstream(&said, &said_len);
 
@@ -44,8 +48,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (size > 0)
 		memcpy(text, data, size);
-	text[size] = '\0';
-	parse(text, errors);
+	text[size] = text[size + 1] = '\0';
+	parse(text, text + strlen(text) + 1, errors);
 	fclose(errors);
 	free(said);
 	free(text);
