@@ -21,7 +21,6 @@
 
 /* Two slices a pool under way, and what a session needs beside. */
 #define TO_KEEPER_MAX(slots) (8 * (size_t)(slots))
-#define CHANNEL_FDS          3u
 
 struct instant
 clock_now(void)
@@ -104,7 +103,7 @@ params_of(const struct config_host *host, uint64_t host_wall)
 /* --- From the keeper --- */
 
 static void
-arbiter_reload(struct arbiter *a)
+arbiter_reload(struct arbiter *a, uint64_t host_wall)
 {
 	struct config *config;
 	struct core_params params;
@@ -115,8 +114,8 @@ arbiter_reload(struct arbiter *a)
 	}
 	config_free(a->reloaded);
 	a->reloaded = config;
-	params = params_of(&config->host,
-	    config->host.wall != 0 ? config->host.wall : a->core.params.host_wall);
+	a->spec.host_wall = host_wall;
+	params = params_of(&config->host, host_wall);
 	core_set_params(&a->core, &params, clock_now());
 }
 
@@ -187,13 +186,12 @@ on_message(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 		on_answer(a, msg, fds[0]);
 		return;
 	case CHANNEL_RELOAD:
-		arbiter_reload(a);
+		arbiter_reload(a, msg->host_wall);
 		return;
 	case CHANNEL_CREATE:
 	case CHANNEL_PIN:
 	case CHANNEL_UNPIN:
 	case CHANNEL_WELCOME:
-	case CHANNEL_DESTROY:
 	case CHANNEL_END:
 		break;
 	}
@@ -205,9 +203,9 @@ arbiter_on_keeper(evutil_socket_t fd, short events, void *arg)
 {
 	struct arbiter *a = arg;
 	struct channel_msg msg;
-	int fds[CHANNEL_FDS];
+	int fds[CHANNEL_FDS_MAX];
 	size_t len;
-	int r = wire_recv(fd, &msg, sizeof(msg), &len, fds, CHANNEL_FDS);
+	int r = wire_recv(fd, &msg, sizeof(msg), &len, fds, CHANNEL_FDS_MAX);
 
 	(void)events;
 	if (r == WIRE_E_AGAIN)

@@ -9,9 +9,8 @@
  *   READY     all that there was is yours      UNPIN id, from, to    one slice
  *   CREATED id, error + ledger                 WELCOME id, the client's message
  *   PINNED id, pinned, error                     (the keeper adds the descriptors)
- *   UNPINNED id, pinned                        DESTROY id            the pool, not the
- *   RELOAD    the configuration was changed                          session
- *                                              END id                both
+ *   UNPINNED id, pinned                        END id                session and pool
+ *   RELOAD host_wall; the configuration changed
  *
  * The keeper answers CREATE, PIN and UNPIN, in their order, each once; answers about a
  * session that the arbiter has ended meanwhile are passed over.
@@ -24,6 +23,8 @@
 
 #include "proto/messages.h"
 
+#define CHANNEL_FDS_MAX 3u /* socket, pidfd, ledger */
+
 enum channel_type {
 	CHANNEL_SESSION = 1,
 	CHANNEL_READY,
@@ -35,7 +36,6 @@ enum channel_type {
 	CHANNEL_PIN,
 	CHANNEL_UNPIN,
 	CHANNEL_WELCOME,
-	CHANNEL_DESTROY,
 	CHANNEL_END,
 };
 
@@ -51,8 +51,16 @@ struct channel_msg {
 	pid_t pid;       /* SESSION: the peer, as the kernel told it */
 	uid_t uid;
 	gid_t gid;
+	uint64_t host_wall;         /* RELOAD: bytes */
 	char name[PROTO_NAME_SIZE]; /* CREATE, SESSION: of the pool */
 	struct proto_welcome welcome;
+};
+
+/* A message of the keeper's with its descriptors, which stay the keeper's. */
+struct channel_mail {
+	struct channel_msg msg;
+	int fds[CHANNEL_FDS_MAX];
+	unsigned int nfds;
 };
 
 #endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: ISC */
+
+/* What the keeper holds. */
+#include "daemon/vault.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "daemon/core.h"
+#include "daemon/heap.h"
+#include "daemon/log.h"
+#include "daemon/record.h"
+#include "proto/wire.h"
+
+/* What belongs to a slot and cannot lie in shared memory. */
+struct holding {
+	int sock;
+	int pidfd; /* -1: none */
+	struct heap heap;
+};
+
+#define HOLDING_EMPTY ((struct holding){ .sock = -1, .pidfd = -1, .heap = HEAP_EMPTY })
+
+/* --- Life --- */
+
+static int
+create_records(uint32_t slots)
+{
+	int fd = memfd_create("bud-records", MFD_CLOEXEC);
+
+	if (fd != -1 && ftruncate(fd, (off_t)slots * RECORD_STRIDE) == -1) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+int
+vault_init(struct vault *v, uint32_t slots, uint64_t host_wall)
+{
+	*v = (struct vault){ .table_fd = -1, .records = -1, .host_wall = host_wall };
+	if ((v->holdings = calloc(slots, sizeof(*v->holdings))) == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < slots; i++)
+		v->holdings[i] = HOLDING_EMPTY;
+	if ((v->table = table_create(slots, &v->table_fd)) == NULL)
+		return -errno;
+	v->records = create_records(slots);
+	return v->records != -1 ? 0 : -errno;
+}
+
+static void
+close_fd(int fd)
+{
+	if (fd != -1)
+		close(fd);
+}
+
+void
+vault_leave(struct vault *v)
+{
+	for (uint32_t i = 0; i < v->table->slots; i++) {
+		close_fd(v->holdings[i].sock);
+		close_fd(v->holdings[i].pidfd);
+		close_fd(v->holdings[i].heap.memory);
+		close_fd(v->holdings[i].heap.ledger);
+	}
+	table_free(v->table, v->table_fd);
+	free(v->holdings);
+}
+
+/* --- Slots --- */
+
+static bool
+in_use(const struct vault *v, uint32_t slot)
+{
+	return atomic_load(&v->table->slot[slot].state) != SLOT_FREE;
+}
+
+static void
+session_mail(const struct vault *v, uint32_t slot, struct channel_mail *mail)
+{
+	const struct slot *s = &v->table->slot[slot];
+	const struct holding *h = &v->holdings[slot];
+
+	*mail = (struct channel_mail){
+		.msg = { .type = CHANNEL_SESSION,
+		    .id = s->id,
+		    .slot = slot,
+		    .pid = s->pid,
+		    .uid = s->uid,
+		    .gid = s->gid },
+		.fds = { h->sock, h->pidfd },
+		.nfds = 2,
+	};
+	if (h->pidfd == -1) { /* a kernel without: something has to fill the place */
+		mail->fds[1] = h->sock;
+		mail->msg.error = ENOSYS;
+	}
+	if (atomic_load(&s->state) == SLOT_OPEN) {
+		mail->msg.chunks = s->chunks;
+		mail->msg.pinned = s->pinned;
+		memcpy(mail->msg.name, s->name, sizeof(mail->msg.name));
+		mail->fds[mail->nfds++] = h->heap.ledger;
+	}
+}
+
+bool
+vault_next(const struct vault *v, uint32_t *slotp, struct channel_mail *mail)
+{
+	while (*slotp < v->table->slots) {
+		uint32_t slot = (*slotp)++;
+
+		if (!in_use(v, slot))
+			continue;
+		session_mail(v, slot, mail);
+		return true;
+	}
+	return false;
+}
+
+static int
+peer_pidfd(int sock, pid_t pid)
+{
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+	int fd;
+	socklen_t len = sizeof(fd);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERPIDFD, &fd, &len) == 0)
+		return fd;
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+int
+vault_admit(struct vault *v, int sock, struct channel_mail *mail)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	uint32_t i = 0;
+	struct slot *s;
+
+	while (i < v->table->slots && in_use(v, i))
+		i++;
+	if (i == v->table->slots)
+		return VAULT_E_FULL;
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == -1)
+		return -errno;
+	v->holdings[i] = HOLDING_EMPTY;
+	v->holdings[i].sock = sock;
+	v->holdings[i].pidfd = peer_pidfd(sock, peer.pid);
+	s = &v->table->slot[i];
+	s->id = ++v->table->last_id;
+	s->pid = peer.pid;
+	s->uid = peer.uid;
+	s->gid = peer.gid;
+	s->chunks = s->pinned = 0;
+	atomic_store(&s->state, SLOT_SESSION);
+	v->sessions++;
+	session_mail(v, i, mail);
+	return 0;
+}
+
+/* --- Pools --- */
+
+static void
+destroy_pool(struct vault *v, struct slot *s, struct holding *h)
+{
+	if (atomic_load(&s->state) == SLOT_SESSION)
+		return;
+	atomic_store(&s->state, SLOT_SESSION);
+	v->locked -= heap_charge(s->chunks, s->pinned);
+	s->pinned = 0;
+	heap_fini(&h->heap);
+}
+
+static void
+end_session(struct vault *v, struct slot *s, struct holding *h)
+{
+	destroy_pool(v, s, h);
+	close_fd(h->sock);
+	close_fd(h->pidfd);
+	*h = HOLDING_EMPTY;
+	atomic_store(&s->state, SLOT_FREE);
+	v->sessions--;
+}
+
+void
+vault_forget_unwelcomed(struct vault *v)
+{
+	for (uint32_t i = 0; i < v->table->slots; i++)
+		if (atomic_load(&v->table->slot[i].state) == SLOT_POOL)
+			destroy_pool(v, &v->table->slot[i], &v->holdings[i]);
+}
+
+void
+vault_fini(struct vault *v)
+{
+	for (uint32_t i = 0; v->table != NULL && i < v->table->slots; i++)
+		if (in_use(v, i))
+			end_session(v, &v->table->slot[i], &v->holdings[i]);
+	if (v->table != NULL)
+		table_free(v->table, v->table_fd);
+	close_fd(v->records);
+	free(v->holdings);
+}
+
+/* An earlier pool of the slot left its record; blocks that are not counted do not matter.
+ * Done here, so that no arbiter ever adopts a pool with another's blocks. */
+static int
+clear_record(struct vault *v, uint32_t slot)
+{
+	static const char zeros[offsetof(struct record, block_chunks)];
+	off_t offset = (off_t)slot * RECORD_STRIDE;
+
+	return pwrite(v->records, zeros, sizeof(zeros), offset) == sizeof(zeros) ? 0
+										 : -EIO;
+}
+
+static int
+create_pool(
+    struct vault *v, struct slot *s, struct holding *h, const struct channel_msg *m)
+{
+	int r;
+
+	if (atomic_load(&s->state) != SLOT_SESSION || m->chunks == 0 ||
+	    m->chunks > CHUNKS_MAX)
+		return -EINVAL;
+	if (v->locked + heap_charge(m->chunks, 0) > v->host_wall)
+		return -ENOSPC;
+	if ((r = clear_record(v, m->slot)) != 0 ||
+	    (r = heap_init(&h->heap, m->chunks)) != 0)
+		return r;
+	s->chunks = m->chunks;
+	s->pinned = 0;
+	memcpy(s->name, m->name, sizeof(s->name));
+	s->name[sizeof(s->name) - 1] = '\0';
+	v->locked += heap_charge(s->chunks, 0);
+	atomic_store(&s->state, SLOT_POOL);
+	return 0;
+}
+
+static int
+pin_slice(
+    struct vault *v, struct slot *s, struct holding *h, const struct channel_msg *m)
+{
+	uint64_t more;
+	int r;
+
+	if (m->from != s->pinned || m->to <= m->from || m->to > s->chunks ||
+	    m->to - m->from > SLICE_CHUNKS)
+		return -EINVAL;
+	more = heap_charge(s->chunks, m->to) - heap_charge(s->chunks, m->from);
+	if (v->locked + more > v->host_wall)
+		return -ENOSPC;
+	if ((r = heap_pin(&h->heap, m->to)) != 0)
+		return r;
+	v->locked += more;
+	s->pinned = m->to;
+	return 0;
+}
+
+static int
+unpin_slice(
+    struct vault *v, struct slot *s, struct holding *h, const struct channel_msg *m)
+{
+	if (m->to != s->pinned || m->from >= m->to || m->to - m->from > SLICE_CHUNKS)
+		return -EINVAL;
+	v->locked -= heap_charge(s->chunks, m->to) - heap_charge(s->chunks, m->from);
+	s->pinned = m->from;
+	heap_unpin(&h->heap, m->from);
+	return 0;
+}
+
+static int
+change_prefix(
+    struct vault *v, struct slot *s, struct holding *h, const struct channel_msg *m)
+{
+	if (atomic_load(&s->state) == SLOT_SESSION)
+		return -EINVAL;
+	return m->type == CHANNEL_PIN ? pin_slice(v, s, h, m) : unpin_slice(v, s, h, m);
+}
+
+/* A client that does not take its welcome, the first message of all, gets no other. */
+static void
+welcome(struct slot *s, struct holding *h, const struct channel_msg *m)
+{
+	int fds[] = { h->heap.memory, h->heap.ledger };
+
+	if (atomic_load(&s->state) != SLOT_POOL)
+		return;
+	if (wire_send(h->sock, &m->welcome, sizeof(m->welcome), fds, 2) == 0)
+		atomic_store(&s->state, SLOT_OPEN);
+	else
+		shutdown(h->sock, SHUT_RDWR);
+}
+
+/* --- What the arbiter asks --- */
+
+static struct slot *
+find_slot(struct vault *v, const struct channel_msg *m)
+{
+	if (m->slot >= v->table->slots || !in_use(v, m->slot) ||
+	    v->table->slot[m->slot].id != m->id)
+		return NULL;
+	return &v->table->slot[m->slot];
+}
+
+static void
+answer(struct channel_mail *mail, enum channel_type type, const struct slot *s, int r)
+{
+	*mail = (struct channel_mail){
+		.msg = { .type = type, .id = s->id, .error = -r, .pinned = s->pinned }
+	};
+}
+
+bool
+vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *mail)
+{
+	struct slot *s = find_slot(v, m);
+	struct holding *h;
+
+	if (s == NULL)
+		return false;
+	h = &v->holdings[m->slot];
+	switch ((enum channel_type)m->type) {
+	case CHANNEL_CREATE:
+		answer(mail, CHANNEL_CREATED, s, create_pool(v, s, h, m));
+		if (mail->msg.error == 0)
+			mail->fds[mail->nfds++] = h->heap.ledger;
+		return true;
+	case CHANNEL_PIN:
+		answer(mail, CHANNEL_PINNED, s, change_prefix(v, s, h, m));
+		return true;
+	case CHANNEL_UNPIN:
+		answer(mail, CHANNEL_UNPINNED, s, change_prefix(v, s, h, m));
+		return true;
+	case CHANNEL_WELCOME:
+		welcome(s, h, m);
+		return false;
+	case CHANNEL_END:
+		end_session(v, s, h);
+		return false;
+	case CHANNEL_SESSION:
+	case CHANNEL_READY:
+	case CHANNEL_CREATED:
+	case CHANNEL_PINNED:
+	case CHANNEL_UNPINNED:
+	case CHANNEL_RELOAD:
+		break;
+	}
+	log_err("keeper", "the arbiter sent a message of type %u", m->type);
+	return false;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * What the keeper holds: the table, and for each slot of it a connection and the memory of
+ * its pool. It carries out what the arbiter asks, one bounded step each, and checks what it
+ * must not be trusted with: that no wall of the host is passed, and that a prefix moves at
+ * its end alone.
+ */
+#ifndef DAEMON_VAULT_H
+#define DAEMON_VAULT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/channel.h"
+#include "daemon/table.h"
+
+struct holding;
+
+struct vault {
+	struct table *table;
+	int table_fd;
+	int records; /* memfd; a stride for each slot */
+	struct holding *holdings;
+	uint32_t sessions;
+	uint64_t host_wall;
+	uint64_t locked; /* bytes, all pools and ledgers */
+};
+
+/** vault_init() - an empty one; 0 or a negative errno; vault_fini() it either way */
+int vault_init(struct vault *v, uint32_t slots, uint64_t host_wall);
+void vault_fini(struct vault *v);
+/** vault_leave() - in a forked child: close our copies of all but the records */
+void vault_leave(struct vault *v);
+
+#define VAULT_E_FULL 1
+
+/**
+ * vault_admit() - take in a new connection
+ * @sock:	becomes the vault's on success only
+ * @mail:	receives the SESSION for the arbiter
+ *
+ * Return: 0, VAULT_E_FULL, or a negative errno
+ */
+int vault_admit(struct vault *v, int sock, struct channel_mail *mail);
+/** vault_obey() - do what the arbiter asks; true: @mail is the answer */
+bool vault_obey(
+    struct vault *v, const struct channel_msg *m, struct channel_mail *mail);
+
+/** vault_forget_unwelcomed() - before another arbiter: a pool whose client has not been told
+ * of it is as if it had never been asked for */
+void vault_forget_unwelcomed(struct vault *v);
+/** vault_next() - the SESSION of the first slot in use from *@slotp on, which is moved beyond
+ * it; false: there is none */
+bool vault_next(const struct vault *v, uint32_t *slotp, struct channel_mail *mail);
+
+#endif
