@@ -12,6 +12,7 @@ enum budctl_exit {
 	BUDCTL_FAILED = 1,      /* budd said no: no such pool, several of that name */
 	BUDCTL_USAGE = 2,       /* the command line is wrong */
 	BUDCTL_UNREACHABLE = 3, /* nobody answers at the socket */
+	BUDCTL_DENIED = 4,      /* budd lets others do this */
 };
 
 struct options {
@@ -24,5 +25,9 @@ struct options {
 enum budctl_exit status_command(const struct options *o, char *const args[]);
 /** show_command() - budctl show POOL */
 enum budctl_exit show_command(const struct options *o, char *const args[]);
+/** set_command() - budctl set POOL key=value ..., budctl set host key=value ... */
+enum budctl_exit set_command(const struct options *o, char *const args[]);
+/** release_command() - budctl release [POOL] */
+enum budctl_exit release_command(const struct options *o, char *const args[]);
 
 #endif

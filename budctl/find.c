@@ -88,17 +88,25 @@ choose(const cJSON *pools, const char *word, uint64_t *idp)
 }
 
 enum budctl_exit
-find_pool(const char *socket, const char *word, cJSON **poolp)
+find_id(const char *socket, const char *word, uint64_t *idp)
 {
-	char path[48];
 	cJSON *list;
-	uint64_t id = 0;
 	enum budctl_exit code = http_get(socket, "/v1/pools", &list);
 
 	if (code != BUDCTL_OK)
 		return code;
-	code = choose(cJSON_GetObjectItemCaseSensitive(list, "pools"), word, &id);
+	code = choose(cJSON_GetObjectItemCaseSensitive(list, "pools"), word, idp);
 	cJSON_Delete(list);
+	return code;
+}
+
+enum budctl_exit
+find_pool(const char *socket, const char *word, cJSON **poolp)
+{
+	char path[48];
+	uint64_t id;
+	enum budctl_exit code = find_id(socket, word, &id);
+
 	if (code != BUDCTL_OK)
 		return code;
 	snprintf(path, sizeof(path), "/v1/pools/%" PRIu64, id);

@@ -101,13 +101,14 @@ refused(long status, const cJSON *json)
 	else
 		warnx("budd answered with HTTP status %ld", status);
 	free(why);
-	return BUDCTL_FAILED;
+	return status == 403 ? BUDCTL_DENIED : BUDCTL_FAILED;
 }
 
 static enum budctl_exit
 judge(long status, const struct body *body, cJSON **jsonp)
 {
 	cJSON *json = body->text != NULL ? cJSON_Parse(body->text) : NULL;
+	enum budctl_exit code = BUDCTL_FAILED;
 
 	if (status == 200 && cJSON_IsObject(json)) {
 		*jsonp = json;
@@ -116,13 +117,15 @@ judge(long status, const struct body *body, cJSON **jsonp)
 	if (status == 200)
 		warnx("budd answered something that is not a JSON object");
 	else
-		refused(status, json);
+		code = refused(status, json);
 	cJSON_Delete(json);
-	return BUDCTL_FAILED;
+	return code;
 }
 
-enum budctl_exit
-http_get(const char *socket, const char *path, cJSON **jsonp)
+/* @text: what to send, or NULL */
+static enum budctl_exit
+ask(const char *socket, const char *method, const char *path, const char *text,
+    cJSON **jsonp)
 {
 	struct body body = { 0 };
 	enum budctl_exit result;
@@ -134,6 +137,10 @@ http_get(const char *socket, const char *path, cJSON **jsonp)
 		return unreachable(socket, strerror(ENAMETOOLONG), remedy(0));
 	if ((curl = make_request(socket, path, &body)) == NULL)
 		errx(BUDCTL_FAILED, "no memory for a request");
+	if (text != NULL) {
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text); /* not copied */
+		curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+	}
 	code = curl_easy_perform(curl);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	if (code == CURLE_OK)
@@ -143,4 +150,24 @@ http_get(const char *socket, const char *path, cJSON **jsonp)
 	curl_easy_cleanup(curl);
 	free(body.text);
 	return result;
+}
+
+enum budctl_exit
+http_get(const char *socket, const char *path, cJSON **jsonp)
+{
+	return ask(socket, "GET", path, NULL, jsonp);
+}
+
+enum budctl_exit
+http_send(const char *socket, const char *method, const char *path, const cJSON *body,
+    cJSON **jsonp)
+{
+	char *text = cJSON_PrintUnformatted(body);
+	enum budctl_exit code;
+
+	if (text == NULL)
+		errx(BUDCTL_FAILED, "no memory for a request");
+	code = ask(socket, method, path, text, jsonp);
+	cJSON_free(text);
+	return code;
 }

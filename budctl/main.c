@@ -11,6 +11,8 @@
 #include "budctl/command.h"
 #include "budctl/terminal.h"
 
+#define OPERANDS_MAX 32
+
 enum option_flag {
 	OPTION_JSON = 1 << 0,
 	OPTION_CONTROL_BLOCKS = 1 << 1,
@@ -19,7 +21,8 @@ enum option_flag {
 struct command {
 	const char *name;
 	const char *operands; /* as the help tells them */
-	int count;            /* of operands */
+	int least;            /* of operands */
+	int most;
 	unsigned int options; /* that it takes */
 	enum budctl_exit (*run)(const struct options *o, char *const args[]);
 	const char *help;
@@ -29,18 +32,32 @@ static enum budctl_exit help_command(const struct options *o, char *const args[]
 static enum budctl_exit version_command(const struct options *o, char *const args[]);
 
 static const struct command commands[] = {
-	{ "status", "[--json]", 0, OPTION_JSON, status_command,
+	{ "status", "[--json]", 0, 0, OPTION_JSON, status_command,
 	    "the host, and one line for each pool" },
-	{ "show", "POOL [--control-blocks] [--json]", 1,
+	{ "show", "POOL [--control-blocks] [--json]", 1, 1,
 	    OPTION_JSON | OPTION_CONTROL_BLOCKS, show_command,
 	    "one pool: its limits, blocks (drawn), queue and counters" },
-	{ "help", "", 0, 0, help_command, "this text" },
-	{ "version", "", 0, 0, version_command, "the version of budctl" },
+	{ "set", "POOL|host KEY=VALUE... [--json]", 2, OPERANDS_MAX, OPTION_JSON,
+	    set_command, "change a pool, or the host, while budd runs" },
+	{ "release", "[POOL] [--json]", 0, 1, OPTION_JSON, release_command,
+	    "give idle blocks back now, of that pool or of all" },
+	{ "help", "", 0, 0, 0, help_command, "this text" },
+	{ "version", "", 0, 0, 0, version_command, "the version of budctl" },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static const char help_options[] =
     "\nPOOL is the id of a pool, or its name if no other pool has the same.\n"
+    "\n"
+    "keys of a pool:    wall=SIZE add=SIZE weight=N check_idle=yes|no policy=NAME\n"
+    "keys of the host:  wall=SIZE tick=TIME release_period=TIME idle=TIME\n"
+    "                   overtaken_max=N user_wall=SIZE user_pools=N\n"
+    "                   user_requests=N\n"
+    "They mean what they mean in budd.conf. A pool keeps them as long as it lives,\n"
+    "the host until budd reads its configuration again. A SIZE is 256M or 1G, a\n"
+    "TIME 500ms, 60s or 5min. A pool whose name is 'host' is meant by its id.\n"
+    "set and release are for root, the user that budd runs as, and the group\n"
+    "budadm.\n"
     "\n"
     "options:\n"
     "  -S PATH           budd's status socket; else $BUD_STATUS_SOCKET,\n"
@@ -58,7 +75,8 @@ static const char help_options[] =
     "  0  it was done\n"
     "  1  budd could not do it: no such pool, several pools of that name\n"
     "  2  the command line is wrong\n"
-    "  3  budd cannot be reached\n";
+    "  3  budd cannot be reached\n"
+    "  4  this is for others to do (set, release)\n";
 
 static enum budctl_exit
 help_command(const struct options *o, char *const args[])
@@ -121,11 +139,13 @@ check_options(const struct command *c, const struct options *o)
 static bool
 check_operands(const struct command *c, int count, char *const args[])
 {
-	if (count < c->count)
-		usage("a POOL is missing after", c->name);
-	else if (count > c->count)
-		usage("one operand too many:", args[c->count]);
-	return count == c->count;
+	if (count < c->least)
+		usage(count == 0 ? "a POOL is missing after"
+				 : "a KEY=VALUE is missing after",
+		    count == 0 ? c->name : args[count - 1]);
+	else if (count > c->most)
+		usage("one operand too many:", args[c->most]);
+	return count >= c->least && count <= c->most;
 }
 
 static enum budctl_exit

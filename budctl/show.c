@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "budctl/command.h"
 #include "budctl/control.h"
@@ -61,18 +62,48 @@ print_limits(const cJSON *pool)
 	uint64_t used = field_number(pool, "used"),
 		 pinned = field_number(pool, "pinned"),
 		 wall = field_number(pool, "wall");
+	char *policy = terminal_safe(field_text(pool, "policy"));
 
 	printf("limits    base %s, add %s, wall %s (at most %s), largest buffer %s\n",
 	    size_of(pool, "base_size").text, size_of(pool, "add_size").text,
 	    human_size(wall).text, size_of(pool, "wall_max").text,
 	    size_of(pool, "max_buffer").text);
-	printf("          heap %s, weight %" PRIu64 ", headroom %s\n",
+	printf("          heap %s, weight %" PRIu64 ", headroom %s, policy %s\n",
 	    field_text(pool, "heap"), field_number(pool, "weight"),
-	    size_of(pool, "headroom").text);
+	    size_of(pool, "headroom").text, policy);
+	if (field_number(pool, "wall_total") > 0)
+		printf("          shares a wall of %s with its section, %s pinned\n",
+		    size_of(pool, "wall_total").text,
+		    size_of(pool, "group_charge").text);
 	printf("memory    used %s (%s of pinned), pinned %s (%s of wall) %s\n",
 	    human_size(used).text, human_percent(used, pinned).text,
 	    human_size(pinned).text, human_percent(pinned, wall).text,
 	    terminal_bar(used, pinned, wall).text);
+	if (field_number(pool, "above_wall") > 0)
+		printf("          %s above the wall go when they are empty\n",
+		    size_of(pool, "above_wall").text);
+	free(policy);
+}
+
+/* What keeps a pool from growing, for those who know how to ask for more. */
+static const char *
+waits_for(const cJSON *pool)
+{
+	static const struct {
+		const char *word;
+		const char *told;
+	} reasons[] = {
+		{ "host", ", for the host's wall" },
+		{ "user", ", for its user's wall (user_wall)" },
+		{ "section", ", for its section's wall (wall_total)" },
+		{ "order", ", for others that come before it" },
+	};
+	const char *word = field_text(pool, "waits_for");
+
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (strcmp(word, reasons[i].word) == 0)
+			return reasons[i].told;
+	return "";
 }
 
 static void
@@ -88,7 +119,7 @@ print_queue(const cJSON *pool)
 		       " requests for %s, the first waits since %s%s\n",
 		    length, size_of(q, "bytes").text,
 		    human_seconds(field_real(q, "oldest_ms") / 1000).text,
-		    field_bool(pool, "waits_for_host") ? ", for the host's wall" : "");
+		    waits_for(pool));
 	printf("counters  grants %" PRIu64 ", queued %" PRIu64 ", refused %" PRIu64
 	       ", timeouts %" PRIu64 ", grown %" PRIu64 ", released %" PRIu64 "\n",
 	    field_number(n, "grants"), field_number(n, "queued"),
@@ -100,8 +131,10 @@ print_queue(const cJSON *pool)
 static void
 print_release(const cJSON *pool)
 {
-	if (cJSON_GetArraySize(part(pool, "blocks")) > 1 ||
-	    field_number(part(pool, "queue"), "length") > 0)
+	if (!field_list_has(pool, "flags", "check_idle"))
+		printf("release   no pass: check_idle is off\n");
+	else if (cJSON_GetArraySize(part(pool, "blocks")) > 1 ||
+		 field_number(part(pool, "queue"), "length") > 0)
 		printf("release   next pass in %s\n",
 		    human_seconds(field_real(pool, "release_in_s")).text);
 	else

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 
-/* Who may open a pool of a section. */
+/* Who may do what. */
 #include "daemon/access.h"
 
 #include <grp.h>
 #include <pwd.h>
 #include <stddef.h>
+#include <unistd.h>
 
 #include "daemon/config.h"
 
@@ -47,4 +48,10 @@ access_may_open(const struct config_pool *section, uid_t uid, gid_t gid)
 	if (uid == 0 || (section->user[0] == '\0' && section->group[0] == '\0'))
 		return true;
 	return is_user(section->user, uid) || is_in_group(section->group, uid, gid);
+}
+
+bool
+access_may_tune(uid_t uid, gid_t gid)
+{
+	return uid == 0 || uid == geteuid() || is_in_group(ACCESS_TUNERS, uid, gid);
 }

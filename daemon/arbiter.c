@@ -15,6 +15,7 @@
 #include "daemon/http.h"
 #include "daemon/log.h"
 #include "daemon/outq.h"
+#include "daemon/pressure.h"
 #include "daemon/record.h"
 #include "daemon/session.h"
 #include "proto/wire.h"
@@ -93,11 +94,41 @@ params_of(const struct config_host *host, uint64_t host_wall)
 	int64_t release = host->release_period_ns / host->tick_ns;
 	int64_t idle = (host->idle_ns + host->tick_ns - 1) / host->tick_ns;
 
+	/* A year has more ticks of 1 ms than fit. */
+	release = release < UINT32_MAX ? release : UINT32_MAX;
+	idle = idle < UINT32_MAX ? idle : UINT32_MAX;
 	return (struct core_params){ .host_wall = host_wall,
 		.tick_ns = host->tick_ns,
 		.release_ticks = release > 0 ? (uint32_t)release : 1,
 		.idle_ticks = (uint32_t)idle,
-		.overtaken_max = host->overtaken_max };
+		.overtaken_max = host->overtaken_max,
+		.user_wall = host->user_wall,
+		.user_pools = host->user_pools,
+		.user_requests = host->user_requests };
+}
+
+/* --- Memory pressure of the host --- */
+
+static void
+arbiter_on_pressure(void *arg)
+{
+	struct arbiter *a = arg;
+	struct session *s;
+	unsigned int blocks = 0;
+
+	TAILQ_FOREACH (s, &a->sessions, entry)
+		if (session_has_pool(s))
+			blocks += core_release(&a->core, &s->pool, RELEASE_PRESSURE);
+	log_info("pressure", "the host is short of memory: %u blocks go", blocks);
+	arbiter_rewind(a);
+}
+
+static void
+watch_pressure(struct arbiter *a)
+{
+	pressure_free(a->pressure);
+	a->pressure = pressure_create(
+	    a->base, &arbiter_config(a)->host.pressure, arbiter_on_pressure, a);
 }
 
 /* --- From the keeper --- */
@@ -117,6 +148,7 @@ arbiter_reload(struct arbiter *a, uint64_t host_wall)
 	a->spec.host_wall = host_wall;
 	params = params_of(&config->host, host_wall);
 	core_set_params(&a->core, &params, clock_now());
+	watch_pressure(a);
 }
 
 static void
@@ -242,6 +274,7 @@ arbiter_init(struct arbiter *a, const struct arbiter_spec *spec)
 		return -ENOMEM;
 	if (spec->status_listener != -1)
 		a->http = http_create(a, spec->status_listener);
+	watch_pressure(a);
 	return event_add(a->from_keeper, NULL) == 0 ? 0 : -ENOMEM;
 }
 
@@ -259,6 +292,7 @@ arbiter_fini(struct arbiter *a)
 	}
 	core_fini(&a->core);
 	http_free(a->http);
+	pressure_free(a->pressure);
 	outq_free(a->to_keeper);
 	event_free(a->from_keeper);
 	event_free(a->clockwork);

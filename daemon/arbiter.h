@@ -21,6 +21,7 @@ struct event_base;
 struct evhttp;
 struct http;
 struct outq;
+struct pressure;
 struct session;
 
 TAILQ_HEAD(session_list, session);
@@ -32,9 +33,9 @@ struct arbiter_spec {
 	int records;         /* memfd of the records */
 	uint32_t slots;
 	pid_t keeper_pid;
-	uint32_t restarts;      /* deaths of arbiters before this one */
-	struct instant started; /* when budd started */
-	uint64_t host_wall;
+	uint32_t restarts;       /* deaths of arbiters before this one */
+	struct instant started;  /* when budd started */
+	uint64_t host_wall;      /* the keeper's; changes with a reload */
 	const char *config_path; /* NULL: the default */
 	const struct config *config;
 };
@@ -51,7 +52,8 @@ struct arbiter {
 	struct event *from_keeper;
 	struct event *clockwork;
 	struct http *http;
-	int ready; /* the keeper has handed over all that there was */
+	struct pressure *pressure; /* NULL: nothing to watch */
+	int ready;                 /* the keeper has handed over all that there was */
 };
 
 /** arbiter_main() - run until the keeper goes away; returns the process's exit status */

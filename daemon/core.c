@@ -67,8 +67,8 @@ core_account(struct core *c, struct pool *p)
 	p->charged_memory = memory;
 }
 
-static void
-weigh_user(const struct core *c, struct user *u)
+void
+core_weigh_user(const struct core *c, struct user *u)
 {
 	const struct pool *p;
 
@@ -91,7 +91,7 @@ core_join(struct core *c, struct pool *p)
 		}
 	}
 	TAILQ_INSERT_TAIL(&c->pools, p, entry);
-	weigh_user(c, p->user);
+	core_weigh_user(c, p->user);
 	core_account(c, p);
 	return 0;
 }
@@ -109,7 +109,7 @@ leave(struct core *c, struct pool *p)
 		p->group->charge -= p->charged_memory;
 		group_put(p->group);
 	}
-	weigh_user(c, u);
+	core_weigh_user(c, u);
 	user_put(u);
 }
 
@@ -357,6 +357,8 @@ tick_pool(struct core *c, struct pool *p, struct instant now)
 		c->counters.passes++;
 		core_release(c, p, RELEASE_PERIOD);
 	}
+	if (p->planned > pool_wall_chunks(p))
+		core_trim(c, p);
 	serve(c, p, now); /* a doorbell may have been lost, a failed pin may work now */
 }
 
@@ -383,16 +385,42 @@ core_run(struct core *c, struct instant now)
 	run_tick(c, now);
 }
 
+static bool
+check_user(const struct core *c, const struct user *u)
+{
+	const struct pool *p;
+	uint64_t charge = 0, pinned = 0;
+	uint32_t pools = 0, requests = 0;
+
+	TAILQ_FOREACH (p, &c->pools, entry) {
+		if (p->user != u)
+			continue;
+		charge += p->charged;
+		pinned += p->pinned * CHUNK_SIZE;
+		requests += p->queue.length;
+		pools++;
+	}
+	return charge == u->charge && pinned == u->pinned && pools == u->pools &&
+	       requests == u->requests;
+}
+
 bool
 core_check(const struct core *c)
 {
 	const struct pool *p;
+	const struct user *u;
 	uint64_t sum = 0;
+	uint32_t starved = 0, out = 0;
 
 	TAILQ_FOREACH (p, &c->pools, entry) {
-		if (!pool_check(p))
+		if (!pool_check(p) || p->charged != pool_charge(p, p->planned))
 			return false;
-		sum += pool_charge(p, p->planned);
+		sum += p->charged;
+		starved += p->starved;
+		out += p->slice_out;
 	}
-	return sum == c->committed;
+	LIST_FOREACH (u, &c->users, entry)
+		if (!check_user(c, u))
+			return false;
+	return sum == c->committed && starved == c->starved && out == c->pins_out;
 }

@@ -11,7 +11,8 @@
  *
  * core.c has the entry points and the clockwork, serve.c whose turn it is within a pool,
  * share.c who may grow when there is not enough for all, grow.c how a pool grows and
- * shrinks, release.c the release pass, policy.c the rules that can be chosen.
+ * shrinks, release.c the release pass, policy.c the rules that can be chosen, live.c what
+ * an operator changes.
  */
 #ifndef DAEMON_CORE_H
 #define DAEMON_CORE_H
@@ -182,6 +183,10 @@ void core_refuse(struct core *c, struct request *r, int error);
 
 /** core_account() - after `planned` changed: what host, user and group count for the pool */
 void core_account(struct core *c, struct pool *p);
+/** core_weigh_user() - after a pool of its came, went or changed its weight */
+void core_weigh_user(const struct core *c, struct user *u);
+/** core_trim() - give back empty last blocks that lie above a wall which was lowered */
+void core_trim(struct core *c, struct pool *p);
 /** core_join() - a pool gets its user and group, and is counted; 0 or -ENOMEM */
 int core_join(struct core *c, struct pool *p);
 /** core_view() - the pool as its policy sees it */

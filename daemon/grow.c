@@ -119,7 +119,7 @@ grow_ahead(struct core *c, struct pool *p)
 		arm_mark(p, &v);
 		return;
 	}
-	if (!p->limits.policy->grows_ahead(&v) || c->starved > 0 ||
+	if (!p->limits.policy->grows_ahead(&v) || share_is_wanted(c, p) ||
 	    c->tick < p->retry_tick || !share_fits(c, p, v.planned + chunks))
 		return;
 	p->mark_armed = p->mark_passed = false;
@@ -210,6 +210,7 @@ static void
 end_shrinking(struct core *c, struct pool *p, struct instant now)
 {
 	uint64_t bytes = (p->planned - p->pinned) * CHUNK_SIZE;
+	const struct request *head;
 
 	pool_drop_block(p);
 	core_account(c, p);
@@ -217,12 +218,15 @@ end_shrinking(struct core *c, struct pool *p, struct instant now)
 	p->record->counters.released++;
 	c->counters.blocks_released++;
 	c->ops->tell(c->ctx, p, CORE_RELEASED, bytes);
-	if (p->to_release > 0 && p->queue.length == 0 && pool_blocks(p) > 1) {
+	if (p->to_release > 0 && p->queue.length == 0 && pool_blocks(p) > 1 &&
+	    shrink_start(c, p))
 		p->to_release--;
-		shrink_start(c, p);
-	}
-	serve(c, p, now);
+	else
+		p->to_release = 0; /* a pass that was cut short is over */
+	if ((head = queue_head(&p->queue)) != NULL) /* others may be before it */
+		share_join(c, p, (uint32_t)request_chunks(head));
 	share_serve(c, now);
+	serve(c, p, now);
 }
 
 void

@@ -6,7 +6,11 @@
  * Whoever may connect may be hostile, and shares the arbiter's one loop with the clients
  * that wait for memory. So what a connection can hold is bounded (header, body, time), and
  * there is a bounded number of them (seats.c); and the whole status, which grows with the
- * number of pools, is made again only when that costs less than a fifth of the time since.
+ * number of pools, is made again only when that costs less than a fifth of the time since,
+ * or when something was changed.
+ *
+ * Everybody who may connect may look. Who may change something is asked of the kernel, for
+ * each request, before its body is read.
  *
  * Requests that evhttp cannot read are answered by evhttp itself, 400 or 501, in HTML.
  */
@@ -15,21 +19,27 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
 
+#include "daemon/access.h"
 #include "daemon/arbiter.h"
 #include "daemon/json.h"
 #include "daemon/seats.h"
 #include "daemon/session.h"
 #include "daemon/status.h"
+#include "daemon/tune.h"
 
 #define HEADERS_MAX   8192 /* bytes */
-#define BODY_MAX      65536
+#define BODY_MAX      TUNE_BODY_MAX
 #define TIMEOUT_S     10 /* of silence */
 #define STATUS_SHARES 4  /* rest so many times as long as making a status took */
+
+#define HTTP_FORBIDDEN 403
 
 #define METHODS_KNOWN                                                          \
 	(EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT | \
@@ -44,13 +54,27 @@ struct http {
 	struct instant status_until;
 };
 
+/* A request, on its way to an answer. */
+struct exchange {
+	struct http *http;
+	const char *rest; /* of the path, behind the route's */
+	const char *body;
+	size_t body_size;
+	uid_t uid;            /* of a change: who asks */
+	struct tune_why *why; /* what is wrong; empty: what the code says */
+	struct evbuffer *out;
+};
+
 /*
  * What a path means. One that ends in '/' is followed by the id of a pool. A handler
- * appends its answer to @out and returns 200, or returns what is wrong.
+ * appends its answer to x->out and returns 200, or returns what is wrong.
  */
 struct route {
 	const char *path;
-	int (*get)(struct http *h, const char *rest, struct evbuffer *out);
+	int (*get)(const struct exchange *x);    /* NULL: cannot be read */
+	int (*change)(const struct exchange *x); /* NULL: can only be read */
+	enum evhttp_cmd_type changes_by;
+	const char *methods; /* for the Allow header */
 };
 
 static void
@@ -78,16 +102,14 @@ add_json(struct evbuffer *out, cJSON *json)
 static cJSON *paths_json(void);
 
 static int
-get_root(struct http *h, const char *rest, struct evbuffer *out)
+get_root(const struct exchange *x)
 {
 	cJSON *o = cJSON_CreateObject();
 
-	(void)h;
-	(void)rest;
 	if (json_put_word(o, "service", "bud") &&
 	    json_put_word(o, "version", PACKAGE_VERSION) &&
 	    json_put(o, "paths", paths_json()))
-		return add_json(out, o);
+		return add_json(x->out, o);
 	cJSON_Delete(o);
 	return HTTP_INTERNAL;
 }
@@ -106,22 +128,28 @@ make_status(struct http *h)
 }
 
 static int
-get_status(struct http *h, const char *rest, struct evbuffer *out)
+get_status(const struct exchange *x)
 {
-	(void)rest;
+	struct http *h = x->http;
+
 	if (h->status == NULL || !instant_before(clock_now(), h->status_until))
 		make_status(h);
 	if (h->status == NULL)
 		return HTTP_INTERNAL;
-	add_line(out, h->status);
+	add_line(x->out, h->status);
 	return HTTP_OK;
 }
 
 static int
-get_pools(struct http *h, const char *rest, struct evbuffer *out)
+get_host(const struct exchange *x)
 {
-	(void)rest;
-	return add_json(out, status_pools(h->arbiter));
+	return add_json(x->out, status_host(x->http->arbiter));
+}
+
+static int
+get_pools(const struct exchange *x)
+{
+	return add_json(x->out, status_pools(x->http->arbiter));
 }
 
 static bool
@@ -140,25 +168,84 @@ parse_id(const char *text, uint32_t *idp)
 	return true;
 }
 
-static int
-get_pool(struct http *h, const char *rest, struct evbuffer *out)
+/* NULL: there is none. */
+static struct session *
+pool_of_id(const struct http *h, uint32_t id)
 {
-	struct session *s;
+	struct session *s = session_find(h->arbiter, id);
+
+	return s != NULL && session_has_pool(s) ? s : NULL;
+}
+
+/* Returns 200, or what is wrong with the path. */
+static int
+find_pool(const struct exchange *x, struct session **sp)
+{
 	uint32_t id;
 
-	if (!parse_id(rest, &id))
+	if (!parse_id(x->rest, &id))
 		return HTTP_BADREQUEST;
-	s = session_find(h->arbiter, id);
-	if (s == NULL || !session_has_pool(s))
+	*sp = pool_of_id(x->http, id);
+	return *sp != NULL ? HTTP_OK : HTTP_NOTFOUND;
+}
+
+static int
+get_pool(const struct exchange *x)
+{
+	struct session *s;
+	int code = find_pool(x, &s);
+
+	return code == HTTP_OK ? add_json(x->out, status_pool(s)) : code;
+}
+
+/* --- Handlers that change something --- */
+
+static int
+change_pool(const struct exchange *x)
+{
+	struct tune_pool t;
+	struct session *s;
+	int code = find_pool(x, &s);
+
+	if (code != HTTP_OK)
+		return code;
+	if (tune_read_pool(x->body, x->body_size, &t, x->why) != 0 ||
+	    tune_pool(s, &t, x->uid, x->why) != 0)
+		return HTTP_BADREQUEST;
+	return add_json(x->out, status_pool(s));
+}
+
+static int
+change_host(const struct exchange *x)
+{
+	struct tune_host t;
+
+	if (tune_read_host(x->body, x->body_size, &t, x->why) != 0 ||
+	    tune_host(x->http->arbiter, &t, x->uid, x->why) != 0)
+		return HTTP_BADREQUEST;
+	return get_host(x);
+}
+
+static int
+release(const struct exchange *x)
+{
+	struct session *only = NULL;
+	struct tune_release t;
+
+	if (tune_read_release(x->body, x->body_size, &t, x->why) != 0)
+		return HTTP_BADREQUEST;
+	if (t.given != 0 && (only = pool_of_id(x->http, (uint32_t)t.pool)) == NULL)
 		return HTTP_NOTFOUND;
-	return add_json(out, status_pool(s));
+	return add_json(x->out, tune_release(x->http->arbiter, only, x->uid));
 }
 
 static const struct route routes[] = {
-	{ "/", get_root },
-	{ "/v1/status", get_status },
-	{ "/v1/pools", get_pools },
-	{ "/v1/pools/", get_pool },
+	{ "/", get_root, NULL, 0, "GET, HEAD" },
+	{ "/v1/status", get_status, NULL, 0, "GET, HEAD" },
+	{ "/v1/host", get_host, change_host, EVHTTP_REQ_PATCH, "GET, HEAD, PATCH" },
+	{ "/v1/pools", get_pools, NULL, 0, "GET, HEAD" },
+	{ "/v1/pools/", get_pool, change_pool, EVHTTP_REQ_PATCH, "GET, HEAD, PATCH" },
+	{ "/v1/release", NULL, release, EVHTTP_REQ_POST, "POST" },
 };
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
 
@@ -212,20 +299,33 @@ reason(int code)
 	switch (code) {
 	case HTTP_BADREQUEST:
 		return "a pool's id is a number";
+	case HTTP_FORBIDDEN:
+		return "only root, the user that budd runs as, and members of the "
+		       "group " ACCESS_TUNERS " may change anything";
 	case HTTP_NOTFOUND:
 		return "there is no such pool, or no such page: GET / lists what there "
 		       "is";
 	case HTTP_BADMETHOD:
-		return "this page can only be read: GET or HEAD";
+		return "this page does not take that method";
 	default:
 		return "budd is short of memory";
 	}
 }
 
+/* @why may have any bytes of a body in it; without memory for it, the code has to do. */
 static void
-add_error(struct evbuffer *out, int code)
+add_error(struct evbuffer *out, int code, const struct tune_why *why)
 {
+	cJSON *o = cJSON_CreateObject();
+
 	evbuffer_drain(out, evbuffer_get_length(out));
+	if (why->text[0] != '\0' &&
+	    json_put_text(o, "error", why->text, sizeof(why->text))) {
+		if (add_json(out, o) == HTTP_OK)
+			return;
+	} else {
+		cJSON_Delete(o);
+	}
 	evbuffer_add_printf(out, "{\"error\":\"%s\"}\n", reason(code));
 }
 
@@ -241,40 +341,77 @@ add_headers(struct evhttp_request *req, size_t length)
 	evhttp_add_header(headers, "Cache-Control", "no-store");
 }
 
-static int
-answer(struct http *h, struct evhttp_request *req, struct evbuffer *out)
+static bool
+may_change(struct evhttp_request *req, uid_t *uidp)
 {
-	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(req)),
-		   *rest;
+	struct evhttp_connection *connection = evhttp_request_get_connection(req);
+	int sock = bufferevent_getfd(evhttp_connection_get_bufferevent(connection));
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+		return false;
+	*uidp = peer.uid;
+	return access_may_tune(peer.uid, peer.gid);
+}
+
+static int
+change(const struct route *route, struct evhttp_request *req, struct exchange *x)
+{
+	struct evbuffer *in = evhttp_request_get_input_buffer(req);
+
+	if (!may_change(req, &x->uid))
+		return HTTP_FORBIDDEN;
+	x->body_size = evbuffer_get_length(in);
+	x->body = (const char *)evbuffer_pullup(in, -1);
+	if (x->body == NULL) {
+		x->body = "";
+		x->body_size = 0;
+	}
+	x->http->status_until = (struct instant){ 0 };
+	return route->change(x);
+}
+
+static int
+answer(struct evhttp_request *req, struct exchange *x)
+{
+	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(req));
 	enum evhttp_cmd_type method = evhttp_request_get_command(req);
-	const struct route *route = path != NULL ? find_route(path, &rest) : NULL;
+	const struct route *route = path != NULL ? find_route(path, &x->rest) : NULL;
 
 	if (route == NULL)
 		return HTTP_NOTFOUND;
-	if (method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD)
-		return route->get(h, rest, out);
-	evhttp_add_header(evhttp_request_get_output_headers(req), "Allow", "GET, HEAD");
+	if (route->get != NULL &&
+	    (method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD))
+		return route->get(x);
+	if (route->change != NULL && method == route->changes_by)
+		return change(route, req, x);
+	evhttp_add_header(
+	    evhttp_request_get_output_headers(req), "Allow", route->methods);
 	return HTTP_BADMETHOD;
 }
 
 static void
 http_on_request(struct evhttp_request *req, void *arg)
 {
-	struct evbuffer *out = evbuffer_new();
+	struct tune_why why = { "" };
+	struct exchange x = { .http = arg, .why = &why, .out = evbuffer_new() };
 	int code;
 
-	if (out == NULL) {
+	if (x.out == NULL) {
 		evhttp_send_error(req, HTTP_SERVUNAVAIL, NULL);
 		return;
 	}
-	code = answer(arg, req, out);
+	code = answer(req, &x);
 	if (code != HTTP_OK)
-		add_error(out, code);
-	add_headers(req, evbuffer_get_length(out));
+		add_error(x.out, code, &why);
+	add_headers(req, evbuffer_get_length(x.out));
 	if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD)
-		evbuffer_drain(out, evbuffer_get_length(out)); /* but keep its length */
-	evhttp_send_reply(req, code, NULL, out);
-	evbuffer_free(out);
+		evbuffer_drain(
+		    x.out, evbuffer_get_length(x.out)); /* but keep its length */
+	evhttp_send_reply(
+	    req, code, code == HTTP_FORBIDDEN ? "Forbidden" : NULL, x.out);
+	evbuffer_free(x.out);
 }
 
 static struct bufferevent *

@@ -95,8 +95,11 @@ block_for(
 	uint32_t wall = view.wall, base = pool_block(p, 0).to;
 	uint64_t size = request_chunks(head);
 	bool odd = size > base;
+	uint32_t equal = policy_fixed.block(&view, (uint32_t)size);
 
 	size = p->limits.policy->block(&view, (uint32_t)size);
+	if (!share_fits(c, p, p->planned + (uint32_t)size))
+		size = equal; /* nobody waits because a policy would like more */
 	*startp = p->planned;
 	if (p->planned + size <= wall)
 		return (uint32_t)size;
@@ -130,16 +133,17 @@ make_room(struct core *c, struct pool *p, const struct request *head)
 	if (!p->welcome || c->tick < p->retry_tick)
 		return false;
 	chunks = block_for(c, p, head, &start);
-	if (chunks == 0 || pool_blocks(p) == RECORD_BLOCKS_MAX)
+	if (chunks == 0 || pool_blocks(p) == RECORD_BLOCKS_MAX) {
+		share_forget(
+		    c, p); /* its own wall binds; what it asked for, others may have */
 		return false;
+	}
 	if (!share_fits(c, p, start + chunks) && !turns_are_out(p))
 		start = pool_floor(p); /* a wall that is shared may bind first */
 	if (start < p->planned && share_fits(c, p, start + chunks))
 		return shrink_start(c, p);
-	if (!share_admit(c, p, start + chunks)) {
-		share_squeeze(c);
+	if (!share_admit(c, p, start + chunks))
 		return false;
-	}
 	grow_start(c, p, chunks);
 	return true;
 }
@@ -174,6 +178,7 @@ count_those_that_wait(struct pool *p)
 void
 serve(struct core *c, struct pool *p, struct instant now)
 {
+	bool starved = p->starved;
 	struct request *head;
 
 	if (p->queue.length > 0)
@@ -192,4 +197,6 @@ serve(struct core *c, struct pool *p, struct instant now)
 		ledger_set_queued(&p->ledger, false);
 	pool_publish(p, c->tick);
 	core_wind(c, now);
+	if (starved && !p->starved)
+		share_serve(c, now); /* nothing has to be kept for it any more */
 }

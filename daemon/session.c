@@ -424,6 +424,10 @@ set_limits(
 	l->headroom = section->headroom;
 	l->weight = section->weight;
 	l->uid = s->uid;
+	l->policy = policy_find(section->policy);
+	l->keep_idle = !section->check_idle;
+	l->group = s->section; /* the configuration may go before us */
+	l->group_wall = section->wall_total;
 }
 
 static void
@@ -556,7 +560,11 @@ adopt_pool(struct session *s, const struct channel_msg *msg, int ledger)
 		.max_buffer = section->max_buffer,
 		.headroom = section->headroom,
 		.weight = section->weight,
-		.uid = s->uid };
+		.uid = s->uid,
+		.policy = policy_find(section->policy),
+		.keep_idle = !section->check_idle,
+		.group = s->section,
+		.group_wall = section->wall_total };
 	pool_init(&s->pool, s->id, &s->limits, &l, record);
 	s->pool.shell = s;
 	s->state = SESSION_OPEN;

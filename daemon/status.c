@@ -6,6 +6,8 @@
  */
 #include "daemon/status.h"
 
+#include <string.h>
+
 #include "daemon/arbiter.h"
 #include "daemon/json.h"
 #include "daemon/session.h"
@@ -47,11 +49,11 @@ state_name(enum session_state state)
 
 /* The flags that are set. Every pool's memory is a memfd so far, never a segment heap. */
 static cJSON *
-flags_json(void)
+flags_json(const struct pool_limits *limits)
 {
 	static const char *const set[] = { "check_idle" };
 
-	return cJSON_CreateStringArray(set, 1);
+	return cJSON_CreateStringArray(set, limits->keep_idle ? 0 : 1);
 }
 
 static cJSON *
@@ -97,6 +99,7 @@ static bool
 put_limits(cJSON *o, const struct pool_limits *limits)
 {
 	return json_put_word(o, "heap", "page") &&
+	       json_put_word(o, "policy", limits->policy->name) &&
 	       json_put_number(o, "weight", limits->weight) &&
 	       json_put_number(o, "base_size", limits->base) &&
 	       json_put_number(o, "add_size", limits->add) &&
@@ -115,13 +118,60 @@ put_figures(cJSON *o, const struct core *c, const struct pool *p, bool with_map)
 	if (!json_put_number(o, "pinned", p->pinned * CHUNK_SIZE) ||
 	    !json_put_number(o, "used", used) ||
 	    !json_put_number(o, "tick_count", p->record->tick_count) ||
-	    !json_put(o, "flags", flags_json())) {
+	    !json_put(o, "flags", flags_json(&p->limits))) {
 		cJSON_Delete(blocks);
 		return false;
 	}
 	return json_put(o, "blocks", blocks) &&
 	       json_put(o, "queue", queue_json(&p->queue)) &&
 	       json_put(o, "counters", counters_json(&p->record->counters));
+}
+
+/* Whose wall keeps it from growing; "order": there would be room, but it is kept for one
+ * that waits before it. */
+static const char *
+waits_for(const struct core *c, const struct pool *p)
+{
+	uint64_t charge = pool_charge(p, p->planned + p->ask) - p->charged;
+
+	if (!p->starved)
+		return "nothing";
+	if (share_fits(c, p, p->planned + p->ask))
+		return "order";
+	if (p->group != NULL && p->group->charge + p->ask * CHUNK_SIZE > p->group->wall)
+		return "section";
+	if (c->params.user_wall != 0 && p->user->charge + charge > c->params.user_wall)
+		return "user";
+	return "host";
+}
+
+/* How it stands among the others. */
+static bool
+put_share(cJSON *o, const struct core *c, const struct pool *p)
+{
+	const char *waits = waits_for(c, p);
+
+	return json_put_bool(o, "starved", p->starved) &&
+	       json_put_word(o, "waits_for", waits) &&
+	       json_put_bool(o, "waits_for_host", strcmp(waits, "host") == 0) &&
+	       json_put_number(o, "ask", p->starved ? p->ask * CHUNK_SIZE : 0) &&
+	       json_put_number(o, "overtaken", p->overtaken) &&
+	       json_put_bool(o, "told_pressure", p->told_pressure) &&
+	       json_put_number(o, "charge", p->charged) &&
+	       (p->group == NULL ||
+		   json_put_text(o, "group", p->group->name, sizeof(p->group->name))) &&
+	       json_put_number(
+		   o, "wall_total", p->group != NULL ? p->group->wall : 0) &&
+	       json_put_number(
+		   o, "group_charge", p->group != NULL ? p->group->charge : 0);
+}
+
+static uint64_t
+above_wall(const struct pool *p)
+{
+	uint64_t pinned = p->pinned * CHUNK_SIZE;
+
+	return pinned > p->limits.wall ? pinned - p->limits.wall : 0;
 }
 
 /* What the design's list of keys does not have. */
@@ -135,12 +185,14 @@ put_more(cJSON *o, const struct session *s)
 	       json_put_number(o, "gid", s->gid) &&
 	       json_put_word(o, "state", state_name(s->state)) &&
 	       json_put_word(o, "phase", phase_name(p->phase)) &&
-	       json_put_bool(o, "waits_for_host", p->starved) &&
 	       json_put_real(
 		   o, "release_in_s", status_seconds(c, p->record->tick_count)) &&
 	       json_put_number(o, "max_buffer", p->limits.max_buffer) &&
 	       json_put_number(o, "wall_max", p->limits.wall_max) &&
+	       json_put_number(o, "above_wall", above_wall(p)) &&
 	       json_put_number(o, "headroom", p->limits.headroom) &&
+	       json_put_bool(o, "mark_armed", p->mark_armed) &&
+	       json_put_bool(o, "mark_passed", p->mark_passed) &&
 	       json_put_number(
 		   o, "ledger", pool_charge(p, p->pinned) - p->pinned * CHUNK_SIZE) &&
 	       json_put_number(o, "total_space", pool_opened(p) * CHUNK_SIZE);
@@ -152,7 +204,8 @@ pool_json(const struct session *s, bool with_map)
 	cJSON *o = cJSON_CreateObject();
 
 	if (put_owner(o, s) && put_limits(o, &s->pool.limits) &&
-	    put_figures(o, &s->arbiter->core, &s->pool, with_map) && put_more(o, s))
+	    put_figures(o, &s->arbiter->core, &s->pool, with_map) && put_more(o, s) &&
+	    put_share(o, &s->arbiter->core, &s->pool))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
@@ -237,21 +290,71 @@ totals_count(const struct arbiter *a)
 	return t;
 }
 
-static cJSON *
-host_json(const struct arbiter *a)
+/* Of the parameters, what PATCH /v1/host takes, under the same names. */
+static bool
+put_params(cJSON *o, const struct core_params *p)
+{
+	double tick_ms = (double)p->tick_ns / (double)NS_PER_MS;
+
+	return json_put_real(o, "tick_ms", tick_ms) &&
+	       json_put_real(o, "release_period_ms", p->release_ticks * tick_ms) &&
+	       json_put_real(o, "idle_ms", p->idle_ticks * tick_ms) &&
+	       json_put_number(o, "overtaken_max", p->overtaken_max) &&
+	       json_put_number(o, "user_wall", p->user_wall) &&
+	       json_put_number(o, "user_pools", p->user_pools) &&
+	       json_put_number(o, "user_requests", p->user_requests);
+}
+
+cJSON *
+status_host(const struct arbiter *a)
 {
 	cJSON *o = cJSON_CreateObject();
 	struct totals t = totals_count(a);
 
 	if (json_put_number(o, "wall", a->core.params.host_wall) &&
+	    json_put_number(o, "wall_enforced", a->spec.host_wall) &&
 	    json_put_number(o, "pinned", t.pinned) &&
+	    json_put_number(o, "charge", a->core.committed) &&
 	    json_put_number(o, "ledgers", t.ledgers) &&
 	    json_put_number(o, "waiting", t.waiting) &&
+	    json_put_number(o, "starved", a->core.starved) &&
 	    json_put_number(o, "clients", t.clients) &&
-	    json_put_number(o, "clients_max", arbiter_config(a)->host.clients_max))
+	    json_put_number(o, "clients_max", arbiter_config(a)->host.clients_max) &&
+	    put_params(o, &a->core.params))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
+}
+
+static cJSON *
+user_json(const struct user *u)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (json_put_number(o, "uid", u->uid) &&
+	    json_put_number(o, "pools", u->pools) &&
+	    json_put_number(o, "pinned", u->pinned) &&
+	    json_put_number(o, "charge", u->charge) &&
+	    json_put_number(o, "requests", u->requests) &&
+	    json_put_number(o, "weight", u->weight))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static cJSON *
+users_json(const struct core *c)
+{
+	cJSON *users = cJSON_CreateArray();
+	const struct user *u;
+
+	LIST_FOREACH (u, &c->users, entry) {
+		if (!json_append(users, user_json(u))) {
+			cJSON_Delete(users);
+			return NULL;
+		}
+	}
+	return users;
 }
 
 static cJSON *
@@ -285,8 +388,9 @@ status_all(const struct arbiter *a)
 	    json_put_number(o, "pid", (uint64_t)a->spec.keeper_pid) &&
 	    json_put_number(o, "uptime_s", uptime_s(a)) &&
 	    json_put_number(o, "restarts", a->spec.restarts) &&
-	    json_put(o, "host", host_json(a)) &&
+	    json_put(o, "host", status_host(a)) &&
 	    json_put(o, "pools", pools_json(a, full_json)) &&
+	    json_put(o, "users", users_json(&a->core)) &&
 	    json_put(o, "release", release_json(&a->core)))
 		return o;
 	cJSON_Delete(o);

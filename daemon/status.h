@@ -11,6 +11,8 @@ struct session;
 
 /** status_all() - GET /v1/status; NULL: no memory. cJSON_Delete() it */
 cJSON *status_all(const struct arbiter *a);
+/** status_host() - GET /v1/host: "host" of it */
+cJSON *status_host(const struct arbiter *a);
 /** status_pools() - GET /v1/pools: who there is, without a look into any ledger */
 cJSON *status_pools(const struct arbiter *a);
 /** status_pool() - GET /v1/pools/ID: one element of "pools", its blocks with a picture:

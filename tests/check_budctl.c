@@ -19,6 +19,7 @@ static struct fake_server server;
 
 /* What the last run said. */
 static char out[TEXT_MAX], err[TEXT_MAX];
+static bool as_nobody; /* who runs it */
 
 /* Ids count from 7. */
 static void
@@ -42,6 +43,9 @@ fill(struct fake *f)
 	s->uid = 54321;
 	s = fake_add(f, "gr\xc3\xbc\xc3\x9f", 4, 8); /* id 12 */
 	fake_grow(f, s, 16, 4);
+	s = fake_add(f, "spare", 4, 8); /* id 13 */
+	fake_grow(f, s, 8, 8);
+	fake_grow(f, s, 8, 8);
 }
 
 static void
@@ -93,6 +97,8 @@ budctl(const char *line)
 		argc += argv[argc][0] != '\0';
 	argv[argc] = NULL;
 	if ((pid = fork()) == 0) {
+		if (as_nobody && (setgid(65534) != 0 || setuid(65534) != 0))
+			_exit(127);
 		dup2(fileno(to_out), STDOUT_FILENO);
 		dup2(fileno(to_err), STDERR_FILENO);
 		execv(program != NULL ? program : "budctl/budctl", argv);
@@ -128,7 +134,10 @@ START_TEST(help_tells_commands_and_exit_codes)
 	HAS(out, "usage: budctl");
 	HAS(out, "show POOL");
 	HAS(out, "BUD_STATUS_SOCKET");
+	HAS(out, "set POOL|host KEY=VALUE...");
+	HAS(out, "release [POOL]");
 	HAS(out, "3  budd cannot be reached");
+	HAS(out, "4  this is for others to do");
 	ck_assert_str_eq(err, "");
 }
 END_TEST
@@ -144,7 +153,12 @@ END_TEST
 
 static const char *const misuses[] = { "", "stats", "--frob", "status --frob", "-x",
 	"show", "show 7 8", "status 7", "-S", "status --control-blocks", "help --json",
-	"status --json=yes", "st\033[2Jatus" };
+	"status --json=yes", "st\033[2Jatus", "set", "set 7", "set host", "set 7 wall",
+	"set 7 wall=", "set 7 wall=x", "set 7 wall=-1", "set 7 wall=1.5G",
+	"set 7 wall=16E", "set 7 tick=1s", "set 7 =1", "set 7 weight=5 weight=6",
+	"set 7 check_idle=maybe", "set 7 policy=", "set 7 col\033our=1",
+	"set host weight=5", "set host tick=500", "set host tick=1500us",
+	"set host user_pools=many", "release 7 8", "release --control-blocks" };
 #define MISUSES ((int)(sizeof(misuses) / sizeof(misuses[0])))
 
 START_TEST(misuse_is_one_line_and_code_2)
@@ -330,7 +344,7 @@ START_TEST(status_as_json_parses)
 
 	ck_assert_int_eq(budctl("status --json"), 0);
 	json = cJSON_Parse(out);
-	ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(json, "pools")), 6);
+	ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(json, "pools")), 7);
 	ck_assert_int_eq(cJSON_GetObjectItem(json, "pid")->valueint, 4242);
 	HAS(out, "\n\t\"version\"");
 	cJSON_Delete(json);
@@ -460,6 +474,127 @@ START_TEST(control_blocks_have_the_values_of_the_pool)
 }
 END_TEST
 
+/* --- set, release --- */
+
+START_TEST(pool_is_set_in_words_of_people)
+{
+	ck_assert_int_eq(budctl("set media wall=256M add=2M weight=7 check_idle=no "
+				"policy=several"),
+	    0);
+	ck_assert_str_eq(out,
+	    "pool 7 'media': wall 256 MiB, add 2 MiB, weight 7, check_idle no, "
+	    "policy several\n");
+	ck_assert_str_eq(err, "");
+	budctl("show 7");
+	HAS(out, "wall 256 MiB (at most 1 GiB)");
+	HAS(out, "weight 7,");
+	HAS(out, "policy several\n");
+	HAS(out, "no pass: check_idle is off\n");
+	budctl("show 7 --control-blocks");
+	HAS(out, "ChkBuddyBsy = false");
+}
+END_TEST
+
+START_TEST(what_stays_above_a_lowered_wall_is_told)
+{
+	ck_assert_int_eq(budctl("set 12 wall=1M"), 0);
+	HAS(out, "wall 1 MiB");
+	HAS(out, "1 MiB are still pinned above the wall");
+	budctl("show 12");
+	HAS(out, "1 MiB above the wall");
+}
+END_TEST
+
+START_TEST(host_is_set_in_words_of_people)
+{
+	ck_assert_int_eq(
+	    budctl("set host wall=1G tick=250ms release_period=30s "
+		   "idle=1min overtaken_max=4 user_wall=512M user_pools=3"),
+	    0);
+	HAS(out, "host: wall 1 GiB (at most 4 GiB), tick 0.25 s, release_period 30 s, "
+		 "idle 1 min,");
+	HAS(out, "overtaken_max 4, user_wall 512 MiB, user_pools 3, "
+		 "user_requests no limit\n");
+	budctl("status");
+	HAS(out, "wall 1 GiB, pinned ");
+}
+END_TEST
+
+START_TEST(what_was_set_is_told_as_json)
+{
+	cJSON *json;
+
+	ck_assert_int_eq(budctl("set 7 weight=9 --json"), 0);
+	json = cJSON_Parse(out);
+	ck_assert_int_eq(cJSON_GetObjectItem(json, "weight")->valueint, 9);
+	cJSON_Delete(json);
+	ck_assert_int_eq(budctl("--json set host user_pools=9"), 0);
+	json = cJSON_Parse(out);
+	ck_assert_int_eq(cJSON_GetObjectItem(json, "user_pools")->valueint, 9);
+	cJSON_Delete(json);
+}
+END_TEST
+
+static const struct {
+	const char *line;
+	const char *told;
+} impossible[] = {
+	{ "set 7 wall=2G", "budd: wall: 2147483648 is out of range" },
+	{ "set 7 weight=1001", "budd: weight: 1001 is out of range: give 1 to 1000" },
+	{ "set 7 add=300K", "budd: add: 307200 is no multiple of 262144" },
+	{ "set 7 policy=best", "budd: policy: \"best\" is none: give one of fixed" },
+	{ "set host wall=5G", "budd: wall: 5368709120 is out of range" },
+	{ "set host tick=2min", "budd: release_period_ms: 60000 is below tick_ms" },
+	{ "set twin weight=5", "2 pools are named 'twin'" },
+	{ "set nobody weight=5", "no pool has the id or the name 'nobody'" },
+	{ "release nobody", "no pool has the id or the name 'nobody'" },
+};
+#define IMPOSSIBLE ((int)(sizeof(impossible) / sizeof(impossible[0])))
+
+START_TEST(what_budd_refuses_is_code_1_and_its_reason)
+{
+	ck_assert_int_eq(budctl(impossible[_i].line), 1);
+	HAS(err, impossible[_i].told);
+	ck_assert_str_eq(out, "");
+}
+END_TEST
+
+START_TEST(release_tells_which_pools_give_blocks_back)
+{
+	ck_assert_int_eq(budctl("release spare"), 0);
+	ck_assert_str_eq(out, "pool 13 'spare': 2 blocks\n");
+	ck_assert_int_eq(budctl("release 13"), 0);
+	HAS(out, "nothing to release");
+	ck_assert_int_eq(budctl("release --json"), 0);
+	HAS(out, "\"blocks\":\t0");
+}
+END_TEST
+
+START_TEST(release_without_a_pool_is_for_all)
+{
+	ck_assert_int_eq(budctl("release"), 0);
+	HAS(out, "pool 13 'spare': 2 blocks\n");
+}
+END_TEST
+
+START_TEST(who_may_not_change_anything_gets_code_4)
+{
+	if (geteuid() != 0) {
+		printf("skip: %s: needs root\n", __func__);
+		return;
+	}
+	as_nobody = true;
+	ck_assert_int_eq(budctl("set 7 weight=5"), 4);
+	is_one_line(err);
+	HAS(err, "budd: only root, ");
+	HAS(err, "group budadm");
+	ck_assert_int_eq(budctl("set host tick=1ms"), 4);
+	ck_assert_int_eq(budctl("release"), 4);
+	ck_assert_int_eq(budctl("show 7"), 0);
+	as_nobody = false;
+}
+END_TEST
+
 static void
 add_alone(Suite *s)
 {
@@ -500,6 +635,15 @@ add_served(Suite *s)
 	tcase_add_test(t, pool_as_json_parses);
 	tcase_add_test(t, control_blocks_have_the_names_of_the_method);
 	tcase_add_test(t, control_blocks_have_the_values_of_the_pool);
+	tcase_add_test(t, pool_is_set_in_words_of_people);
+	tcase_add_test(t, what_stays_above_a_lowered_wall_is_told);
+	tcase_add_test(t, host_is_set_in_words_of_people);
+	tcase_add_test(t, what_was_set_is_told_as_json);
+	tcase_add_loop_test(
+	    t, what_budd_refuses_is_code_1_and_its_reason, 0, IMPOSSIBLE);
+	tcase_add_test(t, release_tells_which_pools_give_blocks_back);
+	tcase_add_test(t, release_without_a_pool_is_for_all);
+	tcase_add_test(t, who_may_not_change_anything_gets_code_4);
 	suite_add_tcase(s, t);
 }
 

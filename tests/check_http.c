@@ -3,14 +3,19 @@
 /* The status socket, asked byte by byte. */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
 
+#include "daemon/access.h"
 #include "daemon/seats.h"
 #include "tests/fake_server.h"
 
@@ -229,6 +234,311 @@ START_TEST(unknown_method_is_501)
 }
 END_TEST
 
+/* --- Changes --- */
+
+#define NOBODY 65534u
+#define DAEMON 1u
+
+static const char *
+send_body(int sock, const char *method, const char *path, const char *text, size_t size)
+{
+	char head[256];
+
+	snprintf(head, sizeof(head),
+	    "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+	    "Content-Length: %zu\r\n\r\n",
+	    method, path, size);
+	say(sock, head);
+	ck_assert_int_eq(send(sock, text, size, 0), (ssize_t)size);
+	return listen_to(sock);
+}
+
+static cJSON *
+change(const char *method, const char *path, const char *text)
+{
+	return parse(
+	    send_body(fake_server_connect(&server), method, path, text, strlen(text)));
+}
+
+static double
+number(const cJSON *object, const char *key)
+{
+	const cJSON *item = cJSON_GetObjectItem(object, key);
+
+	ck_assert_msg(cJSON_IsNumber(item), "%s is no number", key);
+	return item->valuedouble;
+}
+
+/* A number of the pool, or the host, as it is now. */
+static double
+now(const char *path, const char *key)
+{
+	cJSON *json = parse(get(path));
+	double value = number(json, key);
+
+	cJSON_Delete(json);
+	return value;
+}
+
+START_TEST(pool_is_changed_and_told)
+{
+	cJSON *json = change("PATCH", "/v1/pools/7",
+	    "{\"wall\": 67108864, \"add\": 1048576, \"weight\": 9,"
+	    " \"check_idle\": false, \"policy\": \"several\"}");
+
+	ck_assert_int_eq(code(answer), 200);
+	ck_assert_double_eq(number(json, "id"), 7);
+	ck_assert_double_eq(number(json, "wall"), 67108864);
+	ck_assert_double_eq(number(json, "above_wall"), 0);
+	cJSON_Delete(json);
+	ck_assert_double_eq(now("/v1/pools/7", "add_size"), 1048576);
+	ck_assert_double_eq(now("/v1/pools/7", "weight"), 9);
+	ck_assert_ptr_nonnull(strstr(answer, "\"flags\":[]"));
+	ck_assert_ptr_nonnull(strstr(answer, "\"policy\":\"several\""));
+}
+END_TEST
+
+START_TEST(wall_below_what_is_pinned_tells_what_is_above_it)
+{
+	cJSON *json = change("PATCH", "/v1/pools/7", "{\"wall\": 1048576}");
+
+	ck_assert_int_eq(code(answer), 200);
+	ck_assert_double_eq(number(json, "above_wall"), 2097152);
+	cJSON_Delete(json);
+}
+END_TEST
+
+START_TEST(change_shows_in_the_status_at_once)
+{
+	get("/v1/status");
+	cJSON_Delete(change("PATCH", "/v1/pools/7", "{\"weight\": 77}"));
+	ck_assert_ptr_nonnull(strstr(get("/v1/status"), "\"weight\":77,"));
+}
+END_TEST
+
+START_TEST(host_is_changed_and_told)
+{
+	cJSON *json = change("PATCH", "/v1/host",
+	    "{\"wall\":1073741824,\"tick_ms\":250,\"user_pools\":3}");
+
+	ck_assert_int_eq(code(answer), 200);
+	ck_assert_double_eq(number(json, "wall"), 1073741824);
+	ck_assert_double_eq(number(json, "tick_ms"), 250);
+	ck_assert_double_eq(number(json, "release_period_ms"), 60000);
+	cJSON_Delete(json);
+	ck_assert_double_eq(now("/v1/host", "user_pools"), 3);
+}
+END_TEST
+
+static const struct {
+	const char *path;
+	const char *body;
+	const char *told[3];
+} refused[] = {
+	{ "/v1/pools/7", "", { "JSON object" } },
+	{ "/v1/pools/7", "{\"wall\":1}", { "wall", "1", "262144" } },
+	{ "/v1/pools/7", "{\"wall\":524288}", { "wall", "524288", "1048576" } },
+	{ "/v1/pools/7", "{\"wall\":1073741825}",
+	    { "wall", "1073741825", "1073741824" } },
+	{ "/v1/pools/7", "{\"weight\":5,\"add\":1}", { "add", "1", "262144" } },
+	{ "/v1/pools/7", "{\"weight\":5,\"add\":786432}",
+	    { "add", "1048576", "blocks" } },
+	{ "/v1/pools/7", "{\"weight\":5,\"colour\":1}",
+	    { "colour", "known", "policy" } },
+	{ "/v1/pools/7", "{\"weight\":5,\"policy\":\"x\"}",
+	    { "policy", "x", "fixed" } },
+	{ "/v1/host", "{\"user_pools\":5,\"wall\":4294967297}",
+	    { "wall", "4294967297", "keeper" } },
+	{ "/v1/host", "{\"user_pools\":5,\"tick_ms\":61000}",
+	    { "release_period_ms", "60000", "61000" } },
+};
+#define REFUSED ((int)(sizeof(refused) / sizeof(refused[0])))
+
+START_TEST(change_that_is_wrong_anywhere_changes_nothing_and_says_why)
+{
+	cJSON *json = change("PATCH", refused[_i].path, refused[_i].body);
+	const char *why = cJSON_GetStringValue(cJSON_GetObjectItem(json, "error"));
+
+	ck_assert_int_eq(code(answer), 400);
+	ck_assert_ptr_nonnull(why);
+	for (int i = 0; i < 3 && refused[_i].told[i] != NULL; i++)
+		ck_assert_msg(strstr(why, refused[_i].told[i]) != NULL,
+		    "'%s' is not in: %s", refused[_i].told[i], why);
+	cJSON_Delete(json);
+	ck_assert_double_eq(now("/v1/pools/7", "weight"), 3);
+	ck_assert_double_eq(now("/v1/pools/7", "wall"), 1073741824 - 1000);
+	ck_assert_double_eq(now("/v1/host", "user_pools"), 0);
+}
+END_TEST
+
+START_TEST(pool_that_is_not_there_cannot_be_changed)
+{
+	cJSON_Delete(change("PATCH", "/v1/pools/99", "{\"weight\":5}"));
+	ck_assert_int_eq(code(answer), 404);
+	cJSON_Delete(change("PATCH", "/v1/pools/8", "{\"weight\":5}"));
+	ck_assert_int_eq(code(answer), 404);
+	cJSON_Delete(change("PATCH", "/v1/pools/x", "{\"weight\":5}"));
+	ck_assert_int_eq(code(answer), 400);
+}
+END_TEST
+
+static const char *const all[] = { "", "{}", " \r\n" };
+
+START_TEST(release_without_a_pool_is_for_all)
+{
+	cJSON *json = change("POST", "/v1/release", all[_i]);
+
+	ck_assert_int_eq(code(answer), 200);
+	ck_assert_double_eq(number(json, "blocks"), 1);
+	ck_assert_double_eq(number(cJSON_GetObjectItem(json, "pools")->child, "id"), 7);
+	cJSON_Delete(json);
+}
+END_TEST
+
+START_TEST(release_of_one_pool_names_it)
+{
+	cJSON *json = change("POST", "/v1/release", "{\"pool\": 7}");
+
+	ck_assert_double_eq(number(json, "blocks"), 1);
+	cJSON_Delete(json);
+	cJSON_Delete(change("POST", "/v1/release", "{\"pool\": 8}"));
+	ck_assert_int_eq(code(answer), 404);
+	cJSON_Delete(change("POST", "/v1/release", "{\"pool\": \"media\"}"));
+	ck_assert_int_eq(code(answer), 400);
+}
+END_TEST
+
+static const struct {
+	const char *method;
+	const char *path;
+	const char *allowed;
+} not_so[] = {
+	{ "GET", "/v1/release", "Allow: POST\r\n" },
+	{ "PATCH", "/v1/release", "Allow: POST\r\n" },
+	{ "POST", "/v1/pools/7", "Allow: GET, HEAD, PATCH\r\n" },
+	{ "PUT", "/v1/host", "Allow: GET, HEAD, PATCH\r\n" },
+	{ "PATCH", "/v1/pools", "Allow: GET, HEAD\r\n" },
+};
+#define NOT_SO ((int)(sizeof(not_so) / sizeof(not_so[0])))
+
+START_TEST(page_tells_how_it_can_be_used)
+{
+	cJSON_Delete(change(not_so[_i].method, not_so[_i].path, "{}"));
+	ck_assert_int_eq(code(answer), 405);
+	ck_assert_ptr_nonnull(strstr(answer, not_so[_i].allowed));
+}
+END_TEST
+
+/* --- Who may change something --- */
+
+static bool
+is_root(const char *test)
+{
+	if (geteuid() == 0)
+		return true;
+	printf("skip: %s: needs root\n", test);
+	return false;
+}
+
+/* The kernel notes who connects at that moment. */
+static int
+connect_as(uid_t uid, gid_t gid)
+{
+	int sock;
+
+	ck_assert_int_eq(setegid(gid), 0);
+	ck_assert_int_eq(seteuid(uid), 0);
+	sock = fake_server_connect(&server);
+	ck_assert_int_eq(seteuid(0), 0);
+	ck_assert_int_eq(setegid(0), 0);
+	return sock;
+}
+
+static const char *
+ask_as(uid_t uid, gid_t gid, const char *body)
+{
+	return send_body(
+	    connect_as(uid, gid), "PATCH", "/v1/pools/7", body, strlen(body));
+}
+
+START_TEST(others_may_look_and_change_nothing)
+{
+	int sock;
+
+	if (!is_root(__func__))
+		return;
+	ck_assert_int_eq(code(ask_as(NOBODY, NOBODY, "{\"weight\":5}")), 403);
+	ck_assert_ptr_nonnull(strstr(answer, "403 Forbidden"));
+	ck_assert_ptr_nonnull(strstr(body(answer), ACCESS_TUNERS));
+	ck_assert_int_eq(code(ask_as(NOBODY, NOBODY, "garbage")), 403);
+	sock = connect_as(NOBODY, NOBODY);
+	ck_assert_int_eq(code(send_body(sock, "POST", "/v1/release", "", 0)), 403);
+	sock = connect_as(NOBODY, NOBODY);
+	ck_assert_int_eq(
+	    code(send_body(sock, "PATCH", "/v1/host", "{\"tick_ms\":1}", 13)), 403);
+	sock = connect_as(NOBODY, NOBODY);
+	say(sock, "GET /v1/pools/7 HTTP/1.1\r\nConnection: close\r\n\r\n");
+	ck_assert_int_eq(code(listen_to(sock)), 200);
+	ck_assert_double_eq(now("/v1/pools/7", "weight"), 3);
+}
+END_TEST
+
+static void
+fill_as_daemon(struct fake *f)
+{
+	fill(f);
+	if (setresgid(DAEMON, DAEMON, DAEMON) != 0 ||
+	    setresuid(DAEMON, DAEMON, DAEMON) != 0)
+		abort();
+}
+
+START_TEST(user_that_budd_runs_as_may_change_it)
+{
+	if (!is_root(__func__))
+		return;
+	fake_server_stop(&server);
+	fake_server_start(&server, fill_as_daemon);
+	ck_assert_int_eq(code(ask_as(DAEMON, NOBODY, "{\"weight\":5}")), 200);
+	ck_assert_int_eq(code(ask_as(NOBODY, DAEMON, "{\"weight\":6}")), 403);
+	ck_assert_int_eq(code(ask_as(0, 0, "{\"weight\":7}")), 200);
+}
+END_TEST
+
+/* A group file of our own, for this process and its children. */
+static bool
+have_group(const char *line)
+{
+	char path[] = "/tmp/bud-group-XXXXXX";
+	int fd = mkstemp(path);
+	bool ok;
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, line, strlen(line)), (ssize_t)strlen(line));
+	ck_assert_int_eq(fchmod(fd, 0644), 0);
+	close(fd);
+	ok = unshare(CLONE_NEWNS) == 0 &&
+	     mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	     mount(path, "/etc/group", NULL, MS_BIND, NULL) == 0;
+	unlink(path);
+	return ok;
+}
+
+START_TEST(member_of_budadm_may_change_it)
+{
+	if (!is_root(__func__))
+		return;
+	if (!have_group(ACCESS_TUNERS ":x:54321:daemon\n")) {
+		printf("skip: %s: no mount namespace: %s\n", __func__, strerror(errno));
+		return;
+	}
+	fake_server_stop(&server);
+	fake_server_start(&server, fill);
+	ck_assert_int_eq(code(ask_as(DAEMON, DAEMON, "{\"weight\":5}")), 200);
+	ck_assert_int_eq(code(ask_as(NOBODY, 54321, "{\"weight\":6}")), 200);
+	ck_assert_int_eq(code(ask_as(NOBODY, NOBODY, "{\"weight\":7}")), 403);
+}
+END_TEST
+
 /* --- Those who do not keep to it --- */
 
 static const char *const garbage[] = {
@@ -260,13 +570,21 @@ START_TEST(garbage_gets_an_error_and_hurts_nobody)
 }
 END_TEST
 
-static void
-say_filler(int sock, size_t size)
+static char *
+make_filler(int c, size_t size)
 {
 	char *filler = malloc(size);
 
 	ck_assert_ptr_nonnull(filler);
-	memset(filler, 'x', size);
+	memset(filler, c, size);
+	return filler;
+}
+
+static void
+say_filler(int sock, size_t size)
+{
+	char *filler = make_filler('x', size);
+
 	for (size_t sent = 0; sent < size;) { /* it may be cut off at any time */
 		ssize_t n = send(sock, filler + sent, size - sent, 0);
 
@@ -317,6 +635,42 @@ START_TEST(body_of_more_than_64_kib_is_too_large)
 	say(sock, "POST /v1/status HTTP/1.1\r\nContent-Length: 65537\r\n\r\n");
 	ck_assert_int_eq(code(listen_to(sock)), 413);
 	ck_assert(is_served());
+}
+END_TEST
+
+START_TEST(body_of_64_kib_is_read_and_one_of_brackets_is_no_object)
+{
+	char *brackets = make_filler('[', 65536);
+	int sock = fake_server_connect(&server);
+
+	send_body(sock, "PATCH", "/v1/pools/7", brackets, 65536);
+	ck_assert_int_eq(code(answer), 400);
+	ck_assert_ptr_nonnull(strstr(body(answer), "JSON object"));
+	free(brackets);
+	ck_assert(is_served());
+}
+END_TEST
+
+START_TEST(body_that_does_not_come_holds_nobody_up)
+{
+	int sock = fake_server_connect(&server);
+
+	say(sock, "PATCH /v1/pools/7 HTTP/1.1\r\nContent-Length: 14\r\n\r\n{\"wei");
+	ck_assert(is_served());
+	close(sock);
+	ck_assert_double_eq(now("/v1/pools/7", "weight"), 3);
+}
+END_TEST
+
+START_TEST(chunked_body_is_read_too)
+{
+	int sock = fake_server_connect(&server);
+
+	say(sock, "PATCH /v1/pools/7 HTTP/1.1\r\nConnection: close\r\n"
+		  "Transfer-Encoding: chunked\r\n\r\n"
+		  "5\r\n{\"wei\r\n7\r\nght\":5}\r\n0\r\n\r\n");
+	ck_assert_int_eq(code(listen_to(sock)), 200);
+	ck_assert_double_eq(now("/v1/pools/7", "weight"), 5);
 }
 END_TEST
 
@@ -402,6 +756,7 @@ static void
 add_cases(Suite *s)
 {
 	TCase *t = tcase_create("paths"), *hostile = tcase_create("hostile");
+	TCase *changes = tcase_create("changes");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, status_is_json);
@@ -415,6 +770,21 @@ add_cases(Suite *s)
 	    t, other_method_is_405_and_told_what_is_allowed, 0, METHODS);
 	tcase_add_test(t, unknown_method_is_501);
 	suite_add_tcase(s, t);
+	tcase_add_checked_fixture(changes, setup, teardown);
+	tcase_add_test(changes, pool_is_changed_and_told);
+	tcase_add_test(changes, wall_below_what_is_pinned_tells_what_is_above_it);
+	tcase_add_test(changes, change_shows_in_the_status_at_once);
+	tcase_add_test(changes, host_is_changed_and_told);
+	tcase_add_loop_test(changes,
+	    change_that_is_wrong_anywhere_changes_nothing_and_says_why, 0, REFUSED);
+	tcase_add_test(changes, pool_that_is_not_there_cannot_be_changed);
+	tcase_add_loop_test(changes, release_without_a_pool_is_for_all, 0, 3);
+	tcase_add_test(changes, release_of_one_pool_names_it);
+	tcase_add_loop_test(changes, page_tells_how_it_can_be_used, 0, NOT_SO);
+	tcase_add_test(changes, others_may_look_and_change_nothing);
+	tcase_add_test(changes, user_that_budd_runs_as_may_change_it);
+	tcase_add_test(changes, member_of_budadm_may_change_it);
+	suite_add_tcase(s, changes);
 	tcase_add_checked_fixture(hostile, setup, teardown);
 	tcase_set_timeout(hostile, 20);
 	tcase_add_loop_test(
@@ -423,6 +793,10 @@ add_cases(Suite *s)
 	tcase_add_test(hostile, longer_header_does_not);
 	tcase_add_test(hostile, endless_request_line_is_cut_off);
 	tcase_add_test(hostile, body_of_more_than_64_kib_is_too_large);
+	tcase_add_test(
+	    hostile, body_of_64_kib_is_read_and_one_of_brackets_is_no_object);
+	tcase_add_test(hostile, body_that_does_not_come_holds_nobody_up);
+	tcase_add_test(hostile, chunked_body_is_read_too);
 	tcase_add_test(hostile, connection_is_kept_for_the_next_request);
 	tcase_add_test(hostile, requests_that_come_together_are_answered_in_turn);
 	tcase_add_test(hostile, client_that_says_nothing_holds_nobody_up);

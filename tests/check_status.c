@@ -152,12 +152,152 @@ START_TEST(limits_of_a_pool_are_its_own)
 }
 END_TEST
 
-START_TEST(idle_check_is_a_flag_of_each_pool)
+START_TEST(idle_check_is_a_flag_of_a_pool_that_has_it)
 {
 	const cJSON *flags = at(look_at(first), "flags");
 
 	ck_assert_int_eq(cJSON_GetArraySize(flags), 1);
 	ck_assert_str_eq(flags->child->valuestring, "check_idle");
+	first->pool.limits.keep_idle = true;
+	ck_assert_int_eq(cJSON_GetArraySize(at(look_at(first), "flags")), 0);
+}
+END_TEST
+
+START_TEST(policy_is_told_by_its_name)
+{
+	ck_assert_str_eq(text(look_at(first), "policy"), "fixed");
+	first->pool.limits.policy = &policy_several;
+	ck_assert_str_eq(text(look_at(first), "policy"), "several");
+}
+END_TEST
+
+START_TEST(marks_of_headroom_are_told)
+{
+	first->pool.mark_armed = true;
+	first->pool.mark_passed = false;
+	ck_assert(cJSON_IsTrue(at(look_at(first), "mark_armed")));
+	ck_assert(cJSON_IsFalse(at(json, "mark_passed")));
+}
+END_TEST
+
+START_TEST(what_is_pinned_above_a_lowered_wall_is_told)
+{
+	ck_assert_double_eq(number(look_at(first), "above_wall"), 0);
+	first->pool.limits.wall = 2 << 20;
+	ck_assert_double_eq(number(look_at(first), "above_wall"), 1 << 20);
+}
+END_TEST
+
+/* --- Among others --- */
+
+/* A request that the pool's own wall allows, and nothing that is shared does. */
+static void
+starve(struct session *s)
+{
+	struct proto_alloc alloc = {
+		.tag = 1, .size_bytes = 16 * CHUNK_SIZE, .count = 1, .timeout_ms = -1
+	};
+
+	core_request(&fake.arbiter.core, &s->pool, &alloc, fake_now);
+	ck_assert(s->pool.starved);
+}
+
+START_TEST(pool_that_can_grow_waits_for_nothing)
+{
+	const cJSON *p = look_at(first);
+
+	ck_assert(cJSON_IsFalse(at(p, "starved")));
+	ck_assert(cJSON_IsFalse(at(p, "waits_for_host")));
+	ck_assert_str_eq(text(p, "waits_for"), "nothing");
+	has_numbers(p, NUMBERS("ask", "overtaken", "wall_total", "group_charge"));
+	ck_assert_double_eq(number(p, "ask"), 0);
+	ck_assert_double_eq(number(p, "charge"), (double)first->pool.charged);
+	ck_assert_ptr_null(cJSON_GetObjectItem(p, "group"));
+}
+END_TEST
+
+START_TEST(pool_at_the_wall_of_the_host_waits_for_it)
+{
+	fake_take(first, 8 * CHUNK_SIZE); /* 12 chunks are pinned, and cannot go */
+	fake.arbiter.core.params.host_wall = 24 * CHUNK_SIZE;
+	starve(first);
+	first->pool.overtaken = 4;
+	ck_assert(cJSON_IsTrue(at(look_at(first), "starved")));
+	ck_assert(cJSON_IsTrue(at(json, "waits_for_host")));
+	ck_assert_str_eq(text(json, "waits_for"), "host");
+	ck_assert_double_eq(number(json, "ask"), (double)(16 * CHUNK_SIZE));
+	ck_assert_double_eq(number(json, "overtaken"), 4);
+	ck_assert_double_eq(number(at(look(), "host"), "starved"), 1);
+}
+END_TEST
+
+START_TEST(pool_at_the_wall_of_its_user_does_not_wait_for_the_host)
+{
+	fake.arbiter.core.params.user_wall = first->pool.user->charge;
+	starve(first);
+	ck_assert_str_eq(text(look_at(first), "waits_for"), "user");
+	ck_assert(cJSON_IsFalse(at(json, "waits_for_host")));
+	ck_assert(cJSON_IsTrue(at(json, "starved")));
+}
+END_TEST
+
+START_TEST(pool_that_others_come_before_waits_for_its_order)
+{
+	first->pool.starved = true;
+	first->pool.ask = 1;
+	ck_assert_str_eq(text(look_at(first), "waits_for"), "order");
+	first->pool.starved = false;
+}
+END_TEST
+
+START_TEST(pools_of_a_section_share_a_wall_and_tell_of_it)
+{
+	struct session *a = fake_add_to(&fake, "a", "shared", 40),
+		       *b = fake_add_to(&fake, "b", "shared", 40);
+	const cJSON *p = look_at(a);
+
+	ck_assert_str_eq(text(p, "group"), "shared");
+	ck_assert_double_eq(number(p, "wall_total"), (double)(40 * CHUNK_SIZE));
+	ck_assert_double_eq(number(p, "group_charge"), (double)(8 * CHUNK_SIZE));
+	fake_grow(&fake, b, 24, 24);
+	starve(a);
+	ck_assert_str_eq(text(look_at(a), "waits_for"), "section");
+}
+END_TEST
+
+START_TEST(users_tell_what_all_their_pools_have)
+{
+	struct session *other = fake_add_of(&fake, "other", 4242);
+	const cJSON *users, *u;
+
+	fake_add(&fake, "second", 4, 8);
+	fake_take(other, 4 * CHUNK_SIZE);
+	fake_wait(&fake, other, 1, 4 * CHUNK_SIZE);
+	users = at(look(), "users");
+	ck_assert_int_eq(cJSON_GetArraySize(users), 2);
+	cJSON_ArrayForEach (u, users) {
+		bool mine = number(u, "uid") == 0;
+
+		ck_assert_double_eq(number(u, "pools"), mine ? 2 : 1);
+		ck_assert_double_eq(
+		    number(u, "pinned"), (double)((mine ? 16 : 4) * CHUNK_SIZE));
+		ck_assert_double_gt(number(u, "charge"), number(u, "pinned"));
+		ck_assert_double_eq(number(u, "requests"), mine ? 0 : 1);
+		ck_assert_double_eq(number(u, "weight"), 3);
+	}
+}
+END_TEST
+
+START_TEST(host_tells_what_can_be_changed_of_it)
+{
+	const cJSON *host = at(look(), "host");
+
+	ck_assert_double_eq(number(host, "wall_enforced"), 4294967296);
+	ck_assert_double_eq(number(host, "tick_ms"), 500);
+	ck_assert_double_eq(number(host, "release_period_ms"), 60000);
+	ck_assert_double_eq(number(host, "idle_ms"), 300000);
+	has_numbers(host, NUMBERS("overtaken_max", "user_wall", "user_pools",
+			      "user_requests", "charge", "starved"));
 }
 END_TEST
 
@@ -528,7 +668,17 @@ status_suite(void)
 	tcase_add_test(t, pool_has_the_keys_of_the_design);
 	tcase_add_test(t, block_has_the_keys_of_the_design);
 	tcase_add_test(t, limits_of_a_pool_are_its_own);
-	tcase_add_test(t, idle_check_is_a_flag_of_each_pool);
+	tcase_add_test(t, idle_check_is_a_flag_of_a_pool_that_has_it);
+	tcase_add_test(t, policy_is_told_by_its_name);
+	tcase_add_test(t, marks_of_headroom_are_told);
+	tcase_add_test(t, what_is_pinned_above_a_lowered_wall_is_told);
+	tcase_add_test(t, pool_that_can_grow_waits_for_nothing);
+	tcase_add_test(t, pool_at_the_wall_of_the_host_waits_for_it);
+	tcase_add_test(t, pool_at_the_wall_of_its_user_does_not_wait_for_the_host);
+	tcase_add_test(t, pool_that_others_come_before_waits_for_its_order);
+	tcase_add_test(t, pools_of_a_section_share_a_wall_and_tell_of_it);
+	tcase_add_test(t, users_tell_what_all_their_pools_have);
+	tcase_add_test(t, host_tells_what_can_be_changed_of_it);
 	tcase_add_test(t, tick_count_is_also_told_in_seconds);
 	tcase_add_test(t, blocks_stand_in_the_order_of_their_index);
 	tcase_add_test(t, buffer_makes_its_block_in_use);

@@ -16,7 +16,7 @@ _GLOBAL_OFFSET_TABLE_'
 generated='^(__asan_|__ubsan_|__tsan_|__msan_|__sanitizer_|__gcov_|__llvm_|__profc_|_Unwind_|__popcountdi2$|__mem(cpy|set|move)_chk$)'
 
 if [ $# -eq 0 ] && [ -n "${BUD_BUILD:-}" ]; then
-	for name in daemon/core daemon/grow daemon/policy daemon/pool daemon/queue \
+	for name in daemon/core daemon/grow daemon/live daemon/policy daemon/pool daemon/queue \
 		daemon/release daemon/serve daemon/share daemon/user proto/ledger proto/messages; do
 		set -- "$@" "$BUD_BUILD/${name%/*}/.libs/${name#*/}.o"
 	done

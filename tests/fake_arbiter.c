@@ -8,6 +8,7 @@
 #include <string.h>
 
 struct instant fake_now = { 1000 * NS_PER_S };
+unsigned int fake_rewinds;
 
 /* --- What status.c and http.c need of the real one --- */
 
@@ -21,6 +22,13 @@ const struct config *
 arbiter_config(const struct arbiter *a)
 {
 	return a->spec.config;
+}
+
+void
+arbiter_rewind(struct arbiter *a)
+{
+	(void)a;
+	fake_rewinds++;
 }
 
 bool
@@ -54,9 +62,10 @@ on_pin(void *ctx, struct pool *p, struct chunk_range r)
 static void
 on_unpin(void *ctx, struct pool *p, struct chunk_range r)
 {
-	(void)ctx;
-	(void)p;
-	(void)r;
+	struct fake *f = ctx;
+
+	f->unpinning = p;
+	f->unpin_to = r.from;
 }
 
 static void
@@ -117,6 +126,17 @@ pin_up_to(struct fake *f, uint32_t limit)
 	f->pinning = NULL;
 }
 
+void
+fake_settle(struct fake *f)
+{
+	while (f->unpinning != NULL) {
+		struct pool *p = f->unpinning;
+
+		f->unpinning = NULL;
+		core_unpinned(&f->arbiter.core, p, f->unpin_to, fake_now);
+	}
+}
+
 /* --- Setting it up --- */
 
 void
@@ -129,6 +149,7 @@ fake_init(struct fake *f)
 
 	*f = (struct fake){ .config.host.clients_max = 1000 };
 	f->arbiter.spec = (struct arbiter_spec){ .keeper_pid = 4242,
+		.host_wall = (uint64_t)4 << 30,
 		.restarts = 2,
 		.started = { fake_now.ns - 200 * NS_PER_S },
 		.config = &f->config };
@@ -188,22 +209,51 @@ init_pool(struct session *s)
 	s->pool.shell = s;
 }
 
+static void
+open_pool(struct fake *f, struct session *s, uint32_t base, uint32_t add)
+{
+	s->limits.base = base * CHUNK_SIZE;
+	s->limits.add = add * CHUNK_SIZE;
+	s->limits.wall = FAKE_CHUNKS * CHUNK_SIZE - 1000;
+	s->limits.wall_max = FAKE_CHUNKS * CHUNK_SIZE;
+	s->limits.max_buffer = 64 * CHUNK_SIZE;
+	s->limits.headroom = CHUNK_SIZE;
+	s->limits.weight = 3;
+	s->limits.uid = s->uid;
+	init_pool(s);
+	ck_assert_int_eq(core_open(&f->arbiter.core, &s->pool), 0);
+	pin_up_to(f, UINT32_MAX);
+	ck_assert_int_eq(s->state, SESSION_OPEN);
+}
+
 struct session *
 fake_add(struct fake *f, const char *name, uint32_t base, uint32_t add)
 {
 	struct session *s = new_session(f, name);
 
-	s->limits = (struct pool_limits){ .base = base * CHUNK_SIZE,
-		.add = add * CHUNK_SIZE,
-		.wall = FAKE_CHUNKS * CHUNK_SIZE - 1000,
-		.wall_max = FAKE_CHUNKS * CHUNK_SIZE,
-		.max_buffer = 64 * CHUNK_SIZE,
-		.headroom = CHUNK_SIZE,
-		.weight = 3 };
-	init_pool(s);
-	ck_assert_int_eq(core_open(&f->arbiter.core, &s->pool), 0);
-	pin_up_to(f, UINT32_MAX);
-	ck_assert_int_eq(s->state, SESSION_OPEN);
+	open_pool(f, s, base, add);
+	return s;
+}
+
+struct session *
+fake_add_to(struct fake *f, const char *name, const char *section, uint32_t wall)
+{
+	struct session *s = new_session(f, name);
+
+	strlcpy(s->section, section, sizeof(s->section));
+	s->limits.group = s->section;
+	s->limits.group_wall = wall * CHUNK_SIZE;
+	open_pool(f, s, 4, 8);
+	return s;
+}
+
+struct session *
+fake_add_of(struct fake *f, const char *name, uid_t uid)
+{
+	struct session *s = new_session(f, name);
+
+	s->uid = uid;
+	open_pool(f, s, 4, 8);
 	return s;
 }
 

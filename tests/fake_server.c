@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -42,6 +43,8 @@ fake_server_bind(struct fake_server *s)
 	ck_assert_int_ge(sock, 0);
 	ck_assert_int_eq(bind(sock, (struct sockaddr *)&a, sizeof(a)), 0);
 	ck_assert_int_eq(listen(sock, BACKLOG), 0);
+	ck_assert_int_eq(chmod(s->dir, 0711), 0); /* for those who are not root */
+	ck_assert_int_eq(chmod(s->path, 0666), 0);
 	return sock;
 }
 

@@ -28,8 +28,8 @@ of_pool(struct pool *p)
 static struct world_request *
 request_of(const struct world_pool *p, uint64_t tag)
 {
-	MUST(tag >= 1 && tag <= p->nrequests);
-	return &p->requests[tag - 1];
+	MUST(tag > p->forgotten && tag <= p->nrequests);
+	return &p->requests[tag - 1 - p->forgotten];
 }
 
 static void
@@ -79,6 +79,20 @@ on_unpin(void *ctx, struct pool *pool, struct chunk_range r)
 	ask_keeper(w, of_pool(pool), WORLD_UNPIN, r);
 }
 
+/* First in, first out: whoever came earlier has had its turn. */
+static void
+check_order(const struct pool *pool, uint64_t tag)
+{
+	const struct request *r;
+
+	TAILQ_FOREACH (r, &pool->queue.requests, entry) {
+		MUST(r->state == REQUEST_GRANTED);
+		if (r->tag == tag)
+			return;
+	}
+	MUST(!"granted, and not in the queue");
+}
+
 static void
 on_grant(void *ctx, struct pool *pool, uint64_t tag)
 {
@@ -88,9 +102,12 @@ on_grant(void *ctx, struct pool *pool, uint64_t tag)
 
 	w->grants++;
 	MUST(r->state == WORLD_ASKED);
+	check_order(pool, tag);
 	r->state = WORLD_TURN;
 	p->turns = reallocarray(p->turns, p->nturns + 1, sizeof(p->turns[0]));
 	p->turns[p->nturns++] = tag;
+	if (w->watch != NULL && w->watch->turn != NULL)
+		w->watch->turn(w->watcher, p, tag);
 }
 
 static void
@@ -105,6 +122,8 @@ on_refuse(void *ctx, struct pool *pool, uint64_t tag, int error)
 	MUST(r->state == WORLD_ASKED);
 	r->state = WORLD_REFUSED;
 	r->error = error;
+	if (w->watch != NULL && w->watch->refused != NULL)
+		w->watch->refused(w->watcher, p, tag, error);
 }
 
 static void
@@ -123,9 +142,11 @@ on_tell(void *ctx, struct pool *pool, enum core_news news, uint64_t bytes)
 {
 	struct world *w = ctx;
 
-	(void)pool;
 	MUST((news == CORE_PRESSURE) == (bytes == 0));
 	w->told[news]++;
+	of_pool(pool)->told[news]++;
+	if (w->watch != NULL && w->watch->told != NULL)
+		w->watch->told(w->watcher, of_pool(pool), news);
 }
 
 static const struct core_ops ops = {
@@ -192,6 +213,7 @@ pool_create(struct world *w, const struct pool_limits *limits)
 	ledger_init(&l);
 	pool_init(&p->pool, ++w->next_id, limits, &l, p->record);
 	p->pool.shell = p;
+	p->world = w;
 	TAILQ_INSERT_TAIL(&w->pools, p, entry);
 	return p;
 }
@@ -224,15 +246,22 @@ world_open_unsettled(struct world *w, const struct pool_limits *limits, int *err
 }
 
 struct world_pool *
-world_open(struct world *w, uint32_t base, uint32_t add, uint32_t wall)
+world_open_with(struct world *w, const struct pool_limits *limits)
 {
-	struct pool_limits limits = world_limits(base, add, wall);
 	struct world_pool *p;
 	int error;
 
-	if ((p = world_open_unsettled(w, &limits, &error)) != NULL)
+	if ((p = world_open_unsettled(w, limits, &error)) != NULL)
 		world_settle(w);
 	return p;
+}
+
+struct world_pool *
+world_open(struct world *w, uint32_t base, uint32_t add, uint32_t wall)
+{
+	struct pool_limits limits = world_limits(base, add, wall);
+
+	return world_open_with(w, &limits);
 }
 
 void
@@ -245,7 +274,7 @@ world_close(struct world *w, struct world_pool *p)
 void
 world_drop(struct world *w, struct world_pool *p)
 {
-	for (uint64_t i = 0; i < p->nrequests; i++)
+	for (uint64_t i = 0; i < p->nrequests - p->forgotten; i++)
 		if (p->requests[i].state < WORLD_USED)
 			p->requests[i].state = WORLD_GONE;
 	p->nturns = 0;
@@ -356,6 +385,30 @@ world_pass_ticks(struct world *w, uint32_t ticks)
 
 /* --- Clients --- */
 
+static void
+forget_ended(struct world_pool *p)
+{
+	uint64_t n = p->nrequests - p->forgotten, ended = 0;
+
+	while (ended < n && p->requests[ended].state >= WORLD_USED)
+		ended++;
+	p->forgotten += ended;
+	memmove(p->requests, &p->requests[ended], (n - ended) * sizeof(p->requests[0]));
+}
+
+static void
+make_room_for_request(struct world *w, struct world_pool *p)
+{
+	if (p->nrequests - p->forgotten < p->room)
+		return;
+	if (w->forgetful && p->room > 0)
+		forget_ended(p);
+	if (2 * (p->nrequests - p->forgotten) < p->room)
+		return;
+	p->room = p->room == 0 ? 4 : 2 * p->room;
+	p->requests = reallocarray(p->requests, p->room, sizeof(p->requests[0]));
+}
+
 uint64_t
 world_ask(struct world *w, struct world_pool *p, uint64_t size_bytes, uint32_t count,
     int32_t timeout_ms)
@@ -367,9 +420,7 @@ world_ask(struct world *w, struct world_pool *p, uint64_t size_bytes, uint32_t c
 		.timeout_ms = timeout_ms,
 	};
 
-	if ((p->nrequests & (p->nrequests - 1)) == 0) /* a power of two: it is full */
-		p->requests = reallocarray(p->requests,
-		    p->nrequests == 0 ? 1 : 2 * p->nrequests, sizeof(p->requests[0]));
+	make_room_for_request(w, p);
 	alloc.tag = ++p->nrequests;
 	*request_of(p, alloc.tag) = (struct world_request){
 		.state = WORLD_ASKED,
@@ -415,13 +466,17 @@ take(struct world_pool *p, unsigned int order)
 bool
 world_take(struct world_pool *p, uint64_t size_bytes)
 {
-	return !ledger_queued(&p->pool.ledger) && take(p, ledger_order(size_bytes));
+	return !ledger_queued(&p->pool.ledger) && world_take_regardless(p, size_bytes);
 }
 
 bool
 world_take_regardless(struct world_pool *p, uint64_t size_bytes)
 {
-	return take(p, ledger_order(size_bytes));
+	if (!take(p, ledger_order(size_bytes)))
+		return false;
+	if (ledger_claim_mark(&p->pool.ledger, p->held[p->nheld - 1]))
+		core_doorbell(&p->world->core, &p->pool, p->world->now);
+	return true;
 }
 
 static void
@@ -441,6 +496,17 @@ world_give(struct world *w, struct world_pool *p, uint32_t index)
 }
 
 void
+world_give_frame(struct world *w, struct world_pool *p, uint32_t frame)
+{
+	uint32_t i = p->nheld; /* what was taken last is often given first */
+
+	while (i > 0 && p->held[i - 1] != frame)
+		i--;
+	MUST(i > 0);
+	world_give(w, p, i - 1);
+}
+
+void
 world_give_all(struct world *w, struct world_pool *p)
 {
 	while (p->nheld > 0)
@@ -452,8 +518,11 @@ static bool
 use_turn(struct world_pool *p, const struct world_request *r)
 {
 	for (uint32_t i = 0; i < r->count; i++) {
-		if (take(p, r->order))
+		if (take(p,
+			r->order)) { /* the DONE that follows rings for the mark, too */
+			(void)ledger_claim_mark(&p->pool.ledger, p->held[p->nheld - 1]);
 			continue;
+		}
 		while (i-- > 0)
 			give(p, p->nheld - 1);
 		return false;
@@ -529,7 +598,7 @@ check_requests(const struct world_pool *p)
 {
 	uint32_t alive = 0, turns = 0;
 
-	for (uint64_t i = 0; i < p->nrequests; i++) {
+	for (uint64_t i = 0; i < p->nrequests - p->forgotten; i++) {
 		alive += p->requests[i].state < WORLD_USED;
 		turns += p->requests[i].state == WORLD_TURN;
 	}
@@ -545,26 +614,98 @@ check_pool(const struct world_pool *p)
 
 	MUST(pool_check(pool));
 	MUST(pool->pinned == p->pinned);
-	MUST(pool->planned <= pool_wall_chunks(pool));
+	MUST(pool->planned <= pool_wall_chunks(pool) || p->lowered);
 	MUST((p->question != WORLD_NOTHING) ==
 	     (pool->phase != POOL_STEADY && !pool->slice_due));
 	check_held(p);
 	check_requests(p);
 }
 
+static void
+check_user(const struct world *w, const struct user *u)
+{
+	const struct world_pool *p;
+	uint64_t charge = 0, pinned = 0;
+	uint32_t requests = 0, pools = 0;
+
+	TAILQ_FOREACH (p, &w->pools, entry) {
+		if (p->pool.user != u)
+			continue;
+		pools++;
+		charge += pool_charge(&p->pool, p->pool.planned);
+		pinned += p->pool.pinned * CHUNK_SIZE;
+		requests += p->pool.queue.length;
+	}
+	MUST(u->pools == pools && u->requests == requests);
+	MUST(u->charge == charge && u->pinned == pinned);
+	MUST(w->core.params.user_wall == 0 || charge <= w->core.params.user_wall);
+	MUST(w->core.params.user_pools == 0 || pools <= w->core.params.user_pools);
+	MUST(w->core.params.user_requests == 0 ||
+	     requests <= w->core.params.user_requests);
+}
+
+static void
+check_group(const struct world *w, const struct group *g)
+{
+	const struct world_pool *p;
+	uint64_t charge = 0;
+
+	TAILQ_FOREACH (p, &w->pools, entry)
+		if (p->pool.group == g)
+			charge += p->pool.planned * CHUNK_SIZE;
+	MUST(g->charge == charge);
+	MUST(charge <= g->wall);
+}
+
 void
 world_check(const struct world *w)
 {
 	const struct world_pool *p;
+	const struct user *u;
+	const struct group *g;
 	uint64_t pinned = 0;
+	uint32_t starved = 0;
 
 	MUST(core_check(&w->core));
 	TAILQ_FOREACH (p, &w->pools, entry) {
 		check_pool(p);
 		pinned += pool_charge(&p->pool, p->pinned);
+		starved += p->pool.starved;
+		MUST(p->pool.overtaken <= w->core.params.overtaken_max);
 	}
 	MUST(pinned <= w->core.committed);
 	MUST(w->core.committed <= w->core.params.host_wall);
+	MUST(starved == w->core.starved);
+	LIST_FOREACH (u, &w->core.users, entry)
+		check_user(w, u);
+	LIST_FOREACH (g, &w->core.groups, entry)
+		check_group(w, g);
+}
+
+/* Memory that would do for @p is kept for another: one of its group who came earlier, or one
+ * who was overtaken often enough. */
+static bool
+is_kept_for_another(struct world *w, const struct world_pool *p)
+{
+	const struct world_pool *q;
+
+	TAILQ_FOREACH (q, &w->pools, entry) {
+		if (q == p || !q->pool.starved ||
+		    !share_before(&w->core, &q->pool, &p->pool))
+			continue;
+		if (q->pool.overtaken >= w->core.params.overtaken_max)
+			return true;
+		if (q->pool.group != NULL && q->pool.group == p->pool.group)
+			return true;
+	}
+	return false;
+}
+
+static bool
+could_end_at(struct world *w, const struct world_pool *p, uint64_t planned)
+{
+	return planned <= pool_wall_chunks(&p->pool) &&
+	       share_fits(&w->core, &p->pool, (uint32_t)planned);
 }
 
 static void
@@ -572,7 +713,6 @@ check_head(struct world *w, struct world_pool *p, const struct request *head)
 {
 	struct ledger_plan plan = { 0 };
 	uint64_t size = request_chunks(head), add = p->pool.limits.add / CHUNK_SIZE;
-	uint32_t planned = p->pool.planned;
 
 	MUST(!head->try);
 	MUST(ledger_plan_load(&plan, &p->pool.ledger, pool_opened(&p->pool)) == 0);
@@ -581,9 +721,8 @@ check_head(struct world *w, struct world_pool *p, const struct request *head)
 	size = size > add ? size : add;
 	if (w->core.tick < p->pool.retry_tick)
 		return;
-	MUST(planned + size > pool_wall_chunks(&p->pool) ||
-	     !share_fits(&w->core, &p->pool, planned + (uint32_t)size) ||
-	     (p->pool.starved && w->core.starved > 1));
+	MUST(!could_end_at(w, p, pool_floor(&p->pool) + size) ||
+	     is_kept_for_another(w, p));
 }
 
 void

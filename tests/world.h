@@ -41,9 +41,22 @@ enum world_question {
 	WORLD_UNPIN,
 };
 
+struct world;
+struct world_pool;
+
+/* For whoever wants to know at once; may be NULL, each of them. Called from within the
+ * core, into which they do not call back. */
+struct world_watch {
+	void (*turn)(void *watcher, struct world_pool *p, uint64_t tag);
+	void (*refused)(void *watcher, struct world_pool *p, uint64_t tag, int error);
+	void (*told)(void *watcher, struct world_pool *p, enum core_news news);
+};
+
 struct world_pool {
 	TAILQ_ENTRY(world_pool) entry;   /* of the world */
 	TAILQ_ENTRY(world_pool) waiting; /* for the keeper */
+	struct world *world;
+	void *owner; /* of whoever made the world */
 	struct pool pool;
 	struct record *record;
 	void *ledger;
@@ -54,9 +67,13 @@ struct world_pool {
 
 	bool opened;
 	int open_error;
+	bool lowered; /* its wall, below what was pinned */
 
-	struct world_request *requests; /* that of tag t is [t - 1] */
-	uint64_t nrequests;
+	struct world_request *requests; /* that of tag t is [t - 1 - forgotten] */
+	uint64_t nrequests;             /* ever */
+	uint64_t forgotten;
+	uint64_t room; /* in requests */
+	uint64_t told[CORE_PRESSURE + 1];
 	uint64_t *turns; /* tags, oldest first */
 	uint32_t nturns;
 	uint32_t *held; /* first frames of the buffers that the client has */
@@ -70,6 +87,9 @@ struct world {
 	struct instant now;
 	struct world_pools pools;
 	struct world_pools questions; /* oldest first */
+	const struct world_watch *watch;
+	void *watcher;
+	bool forgetful; /* of requests that have ended; else all can be looked up */
 	uint32_t next_id;
 	unsigned int fail_in; /* that pin fails: 1 is the next, 0 none */
 	int fail_error;
@@ -93,6 +113,8 @@ struct world_pool *world_open(
  * (negative) if the core would not have it */
 struct world_pool *world_open_unsettled(
     struct world *w, const struct pool_limits *limits, int *errorp);
+/** world_open_with() - the same, settled; NULL if the core would not have it */
+struct world_pool *world_open_with(struct world *w, const struct pool_limits *limits);
 struct pool_limits world_limits(uint32_t base, uint32_t add, uint32_t wall);
 void world_close(struct world *w, struct world_pool *p);
 /** world_drop() - the core stops listening to the client */
@@ -128,12 +150,14 @@ uint64_t world_ask(struct world *w, struct world_pool *p, uint64_t size_bytes,
 void world_cancel(struct world *w, struct world_pool *p, uint64_t tag);
 const struct world_request *world_request(const struct world_pool *p, uint64_t tag);
 /** world_take() - take a buffer as a client does that asks nobody; false: none is free, or
- * somebody queues */
+ * somebody queues. Rings if it claimed low_mark */
 bool world_take(struct world_pool *p, uint64_t size_bytes);
 /** world_take_regardless() - the same by a thread that looked at `queued` too early */
 bool world_take_regardless(struct world_pool *p, uint64_t size_bytes);
 /** world_give() - give back the @index-th buffer held; rings if somebody queues */
 void world_give(struct world *w, struct world_pool *p, uint32_t index);
+/** world_give_frame() - the same for the buffer that starts at @frame */
+void world_give_frame(struct world *w, struct world_pool *p, uint32_t frame);
 void world_give_all(struct world *w, struct world_pool *p);
 /** world_answer() - the client uses its oldest turn, or fails at it, and says so; false: it
  * has none */
@@ -147,7 +171,8 @@ void world_answer_all(struct world *w);
 
 /** world_check() - all invariants that hold at any moment; aborts with the violated one */
 void world_check(const struct world *w);
-/** world_check_quiet() - nobody waits in vain: to be asked when nothing is under way */
+/** world_check_quiet() - nobody waits in vain: to be asked when nothing is under way, and
+ * the tick has looked at everything */
 void world_check_quiet(struct world *w);
 
 #endif

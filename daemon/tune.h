@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Changes to a living budd, which an operator asks for through the status socket. Each is
+ * done as a whole or not at all, takes effect at once, and is logged with who asked for it.
+ *
+ * None of them outlives budd. What budd.conf says comes back for the host with a reload; for
+ * a pool, wall and add also outlive an arbiter (they stand in its record), weight, policy
+ * and check_idle do not.
+ */
+#ifndef DAEMON_TUNE_H
+#define DAEMON_TUNE_H
+
+#include <sys/types.h>
+
+#include <cjson/cJSON.h>
+
+#include "daemon/tune_body.h"
+
+struct arbiter;
+struct session;
+
+/** tune_pool() - change the pool of a session that has one
+ * @uid:	who asks; allowed already, for the log
+ * Return: 0, or -1 and *@why: nothing was changed */
+int tune_pool(
+    struct session *s, const struct tune_pool *t, uid_t uid, struct tune_why *why);
+/** tune_host() - likewise */
+int tune_host(
+    struct arbiter *a, const struct tune_host *t, uid_t uid, struct tune_why *why);
+/** tune_release() - a release pass, now
+ * @only:	a session that has a pool; NULL: all pools
+ * Return: {"blocks", "pools": [{"id", "name", "blocks"}]}, those pools that give blocks
+ * back; NULL: no memory, but it was done */
+cJSON *tune_release(struct arbiter *a, struct session *only, uid_t uid);
+
+#endif
