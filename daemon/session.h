@@ -76,6 +76,9 @@ void session_on_created(struct session *s, int error, int ledger);
 void session_on_pinned(struct session *s, uint32_t pinned, int error);
 void session_on_unpinned(struct session *s, uint32_t pinned);
 
+/** session_refuse() - the answer to a HELLO that cannot be met, and the end */
+void session_refuse(struct session *s, int error, const char *reason);
+
 /** session_has_pool() - it is a pool that the core knows */
 bool session_has_pool(const struct session *s);
 /** session_free() - let go of everything here; tells the keeper nothing */

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: ISC */
+
+/* How a session gets its pool. */
+#include "daemon/opening.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "daemon/access.h"
+#include "daemon/log.h"
+#include "daemon/session.h"
+
+static int
+map_ledger(struct session *s, int fd, uint32_t chunks, struct ledger *l)
+{
+	void *p;
+
+	s->ledger_size = ledger_size(chunks);
+	p = mmap(NULL, s->ledger_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	s->ledger = p;
+	ledger_attach(l, p, chunks);
+	return 0;
+}
+
+static uint64_t
+least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t
+cut_wish(uint64_t wish, uint64_t allowed)
+{
+	uint64_t whole =
+	    wish > allowed ? allowed : (wish + CHUNK_SIZE - 1) & ~(CHUNK_SIZE - 1);
+
+	return wish == 0 ? allowed : least(whole, allowed);
+}
+
+static void
+set_limits(
+    struct session *s, const struct config_pool *section, const struct proto_hello *m)
+{
+	struct pool_limits *l = &s->limits;
+	uint64_t host_chunks = s->arbiter->spec.host_wall / CHUNK_SIZE;
+
+	l->wall = cut_wish(m->wall, section->wall);
+	l->base =
+	    least(cut_wish(m->base, section->base), l->wall / CHUNK_SIZE * CHUNK_SIZE);
+	l->add = cut_wish(m->add, section->add);
+	if (l->add > l->wall - l->base && l->wall - l->base >= CHUNK_SIZE)
+		l->add = (l->wall - l->base) / CHUNK_SIZE * CHUNK_SIZE;
+	l->wall_max = least(section->wall_max, host_chunks * CHUNK_SIZE);
+	if (l->wall_max < l->wall)
+		l->wall_max = l->wall;
+	if (l->add < l->wall_max / RECORD_BLOCKS_MAX)
+		l->add =
+		    (l->wall_max / RECORD_BLOCKS_MAX + CHUNK_SIZE) & ~(CHUNK_SIZE - 1);
+	l->max_buffer = section->max_buffer;
+	l->headroom = section->headroom;
+	l->weight = section->weight;
+	l->uid = s->uid;
+	l->policy = policy_find(section->policy);
+	l->keep_idle = !section->check_idle;
+	l->group = s->section; /* the configuration may go before us */
+	l->group_wall = section->wall_total;
+}
+
+void
+opening_on_hello(struct session *s, const union proto_msg *msg)
+{
+	const struct proto_hello *m = &msg->hello;
+	const struct config *config = arbiter_config(s->arbiter);
+	const struct config_pool *section;
+	struct channel_msg create = {
+		.type = CHANNEL_CREATE, .id = s->id, .slot = s->slot
+	};
+	char reason[PROTO_REASON_SIZE];
+
+	if (s->state != SESSION_NEW)
+		return; /* said again after RESTARTED, to be sure */
+	strlcpy(s->name, m->pool[0] != '\0' ? m->pool : CONFIG_DEFAULT_POOL,
+	    sizeof(s->name));
+	if (PROTO_VERSION < m->version_min || PROTO_VERSION > m->version_max) {
+		snprintf(reason, sizeof(reason),
+		    "the client speaks versions %u to %u of the protocol, this budd %u",
+		    m->version_min, m->version_max, PROTO_VERSION);
+		session_refuse(s, EPROTONOSUPPORT, reason);
+		return;
+	}
+	section = config_pool_find(config, s->name);
+	if (!access_may_open(section, s->uid, s->gid)) {
+		snprintf(reason, sizeof(reason),
+		    "uid %u may not open pool \"%s\" (user, group of its section)",
+		    s->uid, section->name);
+		session_refuse(s, EACCES, reason);
+		return;
+	}
+	strlcpy(s->section, section->name, sizeof(s->section));
+	set_limits(s, section, m);
+	event_del(s->later);
+	s->state = SESSION_CREATING;
+	create.chunks = (uint32_t)((s->limits.wall_max + CHUNK_SIZE - 1) / CHUNK_SIZE);
+	strlcpy(create.name, s->name, sizeof(create.name));
+	arbiter_tell_keeper(s->arbiter, &create);
+}
+
+static void
+refuse_for_memory(struct session *s, int error)
+{
+	const struct core *c = &s->arbiter->core;
+	char reason[PROTO_REASON_SIZE];
+
+	if (error == EDQUOT)
+		snprintf(reason, sizeof(reason),
+		    "uid %u has %u pools, and user_pools in budd.conf allows no more",
+		    s->uid, c->params.user_pools);
+	else
+		snprintf(reason, sizeof(reason),
+		    "a base of %" PRIu64
+		    " bytes cannot be pinned: %s; host wall %" PRIu64
+		    ", pinned %" PRIu64 ", user_wall %" PRIu64 ", wall_total %" PRIu64,
+		    s->limits.base, strerror(error), c->params.host_wall, c->committed,
+		    c->params.user_wall, s->limits.group_wall);
+	session_refuse(s, error, reason);
+}
+
+void
+session_on_created(struct session *s, int error, int ledger)
+{
+	struct record *record = arbiter_record(s->arbiter, s->slot);
+	uint32_t chunks =
+	    (uint32_t)((s->limits.wall_max + CHUNK_SIZE - 1) / CHUNK_SIZE);
+	struct ledger l;
+
+	if (error == 0)
+		error = -map_ledger(s, ledger, chunks, &l);
+	if (ledger != -1)
+		close(ledger);
+	if (error != 0) {
+		refuse_for_memory(s, error);
+		return;
+	}
+	ledger_init(&l);
+	record->wall = s->limits.wall;
+	record->add = s->limits.add;
+	pool_init(&s->pool, s->id, &s->limits, &l, record);
+	s->pool.shell = s;
+	if ((error = core_open(&s->arbiter->core, &s->pool)) != 0) {
+		refuse_for_memory(s, -error);
+		return;
+	}
+	s->state = SESSION_OPENING;
+}
+
+void
+session_on_pinned(struct session *s, uint32_t pinned, int error)
+{
+	if (!session_has_pool(s))
+		return;
+	core_pinned(&s->arbiter->core, &s->pool, pinned, error, clock_now());
+	if (s->open_error != 0)
+		refuse_for_memory(s, s->open_error);
+}
+
+void
+session_on_unpinned(struct session *s, uint32_t pinned)
+{
+	if (session_has_pool(s))
+		core_unpinned(&s->arbiter->core, &s->pool, pinned, clock_now());
+}
+
+/* --- After an arbiter's death --- */
+
+static bool
+pool_is_not_begun(const struct record *r)
+{
+	uint32_t blocks = atomic_load(&r->blocks);
+
+	return blocks == 0 || blocks > RECORD_BLOCKS_MAX;
+}
+
+/* Its limits are those of its section today, within what the record says it was given. */
+int
+opening_adopt(struct session *s, const struct channel_msg *msg, int ledger)
+{
+	struct record *record = arbiter_record(s->arbiter, s->slot);
+	const struct config_pool *section;
+	struct ledger l;
+	int r = map_ledger(s, ledger, msg->chunks, &l);
+
+	if (r != 0)
+		return r;
+	if (pool_is_not_begun(record))
+		return -EPROTO;
+	memcpy(s->name, msg->name, sizeof(s->name));
+	section = config_pool_find(arbiter_config(s->arbiter), s->name);
+	strlcpy(s->section, section->name, sizeof(s->section));
+	s->limits = (struct pool_limits){ .base = record->block_chunks[0] * CHUNK_SIZE,
+		.add = record->add,
+		.wall = record->wall,
+		.wall_max = msg->chunks * CHUNK_SIZE,
+		.max_buffer = section->max_buffer,
+		.headroom = section->headroom,
+		.weight = section->weight,
+		.uid = s->uid,
+		.policy = policy_find(section->policy),
+		.keep_idle = !section->check_idle,
+		.group = s->section,
+		.group_wall = section->wall_total };
+	pool_init(&s->pool, s->id, &s->limits, &l, record);
+	s->pool.shell = s;
+	s->state = SESSION_OPEN;
+	r = core_adopt(&s->arbiter->core, &s->pool, msg->pinned, clock_now());
+	if (r != 0)
+		s->state = SESSION_NEW; /* the core does not know it */
+	return r;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * How a session gets its pool: HELLO, the memory that the keeper makes, the base block that
+ * it pins; or, after an arbiter's death, what there is already.
+ */
+#ifndef DAEMON_OPENING_H
+#define DAEMON_OPENING_H
+
+#include "daemon/channel.h"
+
+struct session;
+
+/** opening_on_hello() - from NEW to CREATING, or refused */
+void opening_on_hello(struct session *s, const union proto_msg *msg);
+/** opening_adopt() - from NEW to OPEN, with the pool of an earlier arbiter
+ * Return: 0 or a negative errno */
+int opening_adopt(struct session *s, const struct channel_msg *msg, int ledger);
+
+#endif
