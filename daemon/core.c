@@ -374,6 +374,7 @@ run_tick(struct core *c, struct instant now)
 	TAILQ_FOREACH (p, &c->pools, entry)
 		if (needs_tick(p))
 			tick_pool(c, p, now);
+	c->squeezes = 0;
 	share_squeeze(c);
 	core_wind(c, now);
 }
@@ -416,7 +417,7 @@ core_check(const struct core *c)
 		if (!pool_check(p) || p->charged != pool_charge(p, p->planned))
 			return false;
 		sum += p->charged;
-		starved += p->starved;
+		starved += p->place.starved;
 		out += p->slice_out;
 	}
 	LIST_FOREACH (u, &c->users, entry)

@@ -84,9 +84,11 @@ struct core {
 	struct group_list groups;
 	uint64_t committed; /* bytes of the host's wall that are pinned or promised */
 	uint32_t starved;   /* pools that wait for memory of others */
+	uint32_t squeezes;  /* since the last tick; see share.c */
 	uint32_t pins_out;
 	uint64_t rounds; /* of share_serve() */
 	bool sharing;    /* in the midst of one */
+	bool kept;       /* somebody fits, but waits for one before it; see share.c */
 	uint32_t tick;
 	struct instant next_tick; /* INSTANT_NEVER: nothing to tick for */
 	struct core_counters counters;

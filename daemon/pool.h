@@ -52,11 +52,17 @@ struct pool_limits {
 	bool keep_idle;    /* no release pass for this pool */
 };
 
+/* Its place among those that wait for memory of others; see share.c. */
+struct place {
+	bool starved;  /* it is one of them */
+	uint32_t ask;  /* chunks of the block that it wants */
+	int64_t since; /* its head waits; ns of its instant */
+};
+
 struct pool {
 	TAILQ_ENTRY(pool) entry; /* of the core, oldest first */
 	uint32_t id;
 	bool welcome;       /* its base block has been pinned once */
-	bool starved;       /* it waits for memory that others have, see share.c */
 	bool told_pressure; /* ... or has too much of it, and was told */
 	bool slice_due;     /* it grows, and its next slice has not been asked for */
 	bool slice_out;     /* ... or has */
@@ -66,12 +72,12 @@ struct pool {
 	uint32_t pinned;         /* chunks, as the keeper said last */
 	uint32_t planned;        /* chunks */
 	uint32_t retry_tick;     /* after a failed pin: no growing before this tick */
-	uint32_t ask;            /* starved: chunks of the block that it wants */
-	uint32_t overtaken;      /* starved: times that others were served before it */
+	uint32_t overtaken;      /* times that others were served before it */
 	uint32_t to_release;     /* blocks that the pass still has to give back */
 	uint64_t round;          /* of share_serve(), in which it was looked at */
 	uint64_t charged;        /* bytes that host and user count for it */
 	uint64_t charged_memory; /* ... and its group, without the ledger */
+	struct place place;
 	struct user *user;
 	struct group *group; /* NULL: none */
 	struct pool_limits limits;

@@ -178,7 +178,7 @@ count_those_that_wait(struct pool *p)
 void
 serve(struct core *c, struct pool *p, struct instant now)
 {
-	bool starved = p->starved;
+	struct place was = p->place;
 	struct request *head;
 
 	if (p->queue.length > 0)
@@ -197,6 +197,5 @@ serve(struct core *c, struct pool *p, struct instant now)
 		ledger_set_queued(&p->ledger, false);
 	pool_publish(p, c->tick);
 	core_wind(c, now);
-	if (starved && !p->starved)
-		share_serve(c, now); /* nothing has to be kept for it any more */
+	share_moved(c, p, &was, now);
 }

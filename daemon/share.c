@@ -9,13 +9,23 @@
  * opening a hundred pools gains nothing. Within a group, whose pools share one wall and one
  * queue, whoever has waited longest comes first.
  *
- * A pool whose block does not fit does not hold up those whose do, lest memory lie fallow;
- * but one that asks for no more than its share is overtaken `overtaken_max` times and then
- * no more: what becomes free is kept for it.
+ * So of each group one stands in line, its oldest; of those each user puts its first
+ * forward; and these compete. That is one order, in which nobody stands before each other
+ * in a circle, as three could if each two were compared by themselves. elect() finds who
+ * stands for whom; all else looks at each pool once.
+ *
+ * A pool whose block does not fit does not hold up those whose smaller one does, lest memory
+ * lie fallow; but one that asks for no more than its share is overtaken `overtaken_max`
+ * times and then no more: what becomes free is kept for it. Whoever wants as much or more
+ * than the one before it waits in any case: that one lacks little, a page of its ledger.
  */
 #include "daemon/share.h"
 
 #include "daemon/core.h"
+#include "daemon/squeeze.h"
+
+/* New ones that starve have others squeezed at once, a few a tick: it looks at all pools. */
+#define SQUEEZES_A_TICK 8
 
 static uint64_t
 more_memory(const struct pool *p, uint32_t planned)
@@ -29,15 +39,8 @@ more_charge(const struct pool *p, uint32_t planned)
 	return pool_charge(p, planned) - p->charged;
 }
 
-enum shortage {
-	SHORT_OF_NOTHING,
-	SHORT_OF_HOST,
-	SHORT_OF_USER,
-	SHORT_OF_GROUP,
-};
-
-static enum shortage
-shortage(const struct core *c, const struct pool *p, uint32_t planned)
+enum shortage
+share_shortage(const struct core *c, const struct pool *p, uint32_t planned)
 {
 	uint64_t more;
 
@@ -56,51 +59,94 @@ shortage(const struct core *c, const struct pool *p, uint32_t planned)
 bool
 share_fits(const struct core *c, const struct pool *p, uint32_t planned)
 {
-	return shortage(c, p, planned) == SHORT_OF_NOTHING;
+	return share_shortage(c, p, planned) == SHORT_OF_NOTHING;
 }
 
-/* Is a / wa < b / wb? In whole bytes; the product of a wall and a weight fits. */
-static int
-compare_ratios(uint64_t a, uint32_t wa, uint64_t b, uint32_t wb)
+int
+share_compare(uint64_t a, uint32_t wa, uint64_t b, uint32_t wb)
 {
 	uint64_t left = a / 1024 * wb, right = b / 1024 * wa;
 
 	return left < right ? -1 : left > right;
 }
 
-static int64_t
-waiting_since(const struct pool *p)
+static bool
+waits_longer(const struct pool *a, const struct pool *b)
 {
-	const struct request *head = queue_head(&p->queue);
+	return a->place.since != b->place.since ? a->place.since < b->place.since
+						: a->id < b->id;
+}
 
-	return head != NULL ? head->since.ns : INT64_MAX;
+/* Among the pools of one user. */
+static bool
+before_within_user(const struct pool *a, const struct pool *b)
+{
+	int r = share_compare(a->charged + a->place.ask * CHUNK_SIZE, a->limits.weight,
+	    b->charged + b->place.ask * CHUNK_SIZE, b->limits.weight);
+
+	return r != 0 ? r < 0 : waits_longer(a, b);
+}
+
+static bool
+stands_in_line(const struct pool *p, uint64_t round)
+{
+	return p->place.starved && p->round != round &&
+	       (p->group == NULL || p->group->oldest == p);
+}
+
+/* Who stands for whom: of each group the one that has waited longest, of each user the
+ * first of those; of all that starve and were not looked at in @round. */
+#define ANY_ROUND UINT64_MAX
+
+static void
+elect(struct core *c, uint64_t round)
+{
+	struct group *g;
+	struct user *u;
+	struct pool *p;
+
+	LIST_FOREACH (g, &c->groups, entry)
+		g->oldest = NULL;
+	LIST_FOREACH (u, &c->users, entry)
+		u->first = NULL;
+	TAILQ_FOREACH (p, &c->pools, entry)
+		if (p->place.starved && p->round != round && (g = p->group) != NULL &&
+		    (g->oldest == NULL || waits_longer(p, g->oldest)))
+			g->oldest = p;
+	TAILQ_FOREACH (p, &c->pools, entry)
+		if (stands_in_line(p, round) &&
+		    (p->user->first == NULL || before_within_user(p, p->user->first)))
+			p->user->first = p;
+}
+
+/* Both were put forward by their users, or stand in line behind the one who was. */
+static bool
+before(const struct pool *a, const struct pool *b)
+{
+	const struct user *u = a->user, *v = b->user;
+	int r;
+
+	if (u == v)
+		return before_within_user(a, b);
+	r = share_compare(u->charge + u->first->place.ask * CHUNK_SIZE, u->weight,
+	    v->charge + v->first->place.ask * CHUNK_SIZE, v->weight);
+	return r != 0 ? r < 0 : waits_longer(u->first, v->first);
 }
 
 bool
-share_before(const struct core *c, const struct pool *a, const struct pool *b)
+share_before(struct core *c, const struct pool *a, const struct pool *b)
 {
-	uint64_t ask_a = a->ask * CHUNK_SIZE, ask_b = b->ask * CHUNK_SIZE;
-	int r = 0;
-
-	(void)c;
 	if (a->group != NULL && a->group == b->group)
-		return waiting_since(a) < waiting_since(b);
-	if (a->user != b->user)
-		r = compare_ratios(a->user->charge + ask_a, a->user->weight,
-		    b->user->charge + ask_b, b->user->weight);
-	if (r == 0)
-		r = compare_ratios(a->charged + ask_a, a->limits.weight,
-		    b->charged + ask_b, b->limits.weight);
-	if (r == 0)
-		return waiting_since(a) < waiting_since(b);
-	return r < 0;
+		return waits_longer(a, b);
+	elect(c, ANY_ROUND);
+	return before(a->group != NULL ? a->group->oldest : a,
+	    b->group != NULL ? b->group->oldest : b);
 }
 
-/* Is memory that @q takes, or gives back, what @p starves for? */
-static bool
-concerns(const struct core *c, const struct pool *q, const struct pool *p)
+bool
+share_concerns(const struct core *c, const struct pool *q, const struct pool *p)
 {
-	switch (shortage(c, p, p->planned + p->ask)) {
+	switch (share_shortage(c, p, p->planned + p->place.ask)) {
 	case SHORT_OF_GROUP:
 		return q->group == p->group;
 	case SHORT_OF_USER:
@@ -112,46 +158,27 @@ concerns(const struct core *c, const struct pool *q, const struct pool *p)
 	return true;
 }
 
-#define ANY_ROUND UINT64_MAX
-
-/* Does one of its group starve that came earlier, and was not looked at in this round? Only
- * the oldest of a group competes with others: by age within the group and by share beyond
- * it, three pools could else stand before each other in a circle. */
-static bool
-group_has_older(const struct core *c, const struct pool *p, uint64_t round)
-{
-	const struct pool *q;
-
-	if (p->group == NULL)
-		return false;
-	TAILQ_FOREACH (q, &c->pools, entry)
-		if (q != p && q->starved && q->group == p->group && q->round != round &&
-		    share_before(c, q, p))
-			return true;
-	return false;
-}
-
-/* Does @q starve for what @p is about to take, and is its turn before @p's? */
+/* After elect(): does @q starve for what @p is about to take, and is its turn before @p's? */
 static bool
 competes_before(const struct core *c, const struct pool *q, const struct pool *p)
 {
-	return q != p && q->starved && share_before(c, q, p) && concerns(c, p, q) &&
-	       !group_has_older(c, q, ANY_ROUND);
+	return q != p && stands_in_line(q, ANY_ROUND) && before(q, p) &&
+	       share_concerns(c, p, q);
 }
 
-/* Somebody before @p cannot have its block yet, and came earlier to the group, or has been
- * overtaken often enough. While share_serve() goes through them in their order, only those
- * count that it has come to: asks that changed since may let each stand before another. */
+/* Somebody before @p cannot have its block yet, and came earlier to the group, or wants no
+ * more, or has been overtaken often enough. */
 static bool
 must_wait_for_another(const struct core *c, const struct pool *p)
 {
 	const struct pool *q;
 
-	if (group_has_older(c, p, ANY_ROUND))
+	if (!stands_in_line(p, ANY_ROUND))
 		return true;
 	TAILQ_FOREACH (q, &c->pools, entry)
-		if (q->starved && q->overtaken >= c->params.overtaken_max &&
-		    (!c->sharing || q->round == c->rounds) && competes_before(c, q, p))
+		if ((q->overtaken >= c->params.overtaken_max ||
+			q->place.ask <= p->place.ask) &&
+		    competes_before(c, q, p))
 			return true;
 	return false;
 }
@@ -194,7 +221,7 @@ count_overtaken(struct core *c, const struct pool *p)
 	TAILQ_FOREACH (q, &c->pools, entry) {
 		if (!competes_before(c, q, p))
 			continue;
-		ask = q->ask * CHUNK_SIZE;
+		ask = q->place.ask * CHUNK_SIZE;
 		if (q->user == p->user)
 			q->overtaken +=
 			    q->charged + ask <= unit_within * q->limits.weight;
@@ -206,25 +233,36 @@ count_overtaken(struct core *c, const struct pool *p)
 static void
 set_starved(struct core *c, struct pool *p, bool starved)
 {
-	c->starved += (uint32_t)starved - (uint32_t)p->starved;
-	p->starved = starved;
+	c->starved += (uint32_t)starved - (uint32_t)p->place.starved;
+	p->place.starved = starved;
 	if (!starved)
 		p->overtaken = 0;
 }
 
-static void squeeze_for(struct core *c, const struct pool *p);
+static bool
+has_moved(const struct place *was, const struct place *is)
+{
+	return was->starved != is->starved || was->ask != is->ask ||
+	       was->since != is->since;
+}
 
 bool
 share_admit(struct core *c, struct pool *p, uint32_t planned)
 {
-	p->ask = planned - p->planned;
-	if (!share_fits(c, p, planned) ||
-	    (c->starved > p->starved && must_wait_for_another(c, p))) {
-		set_starved(c, p, true);
-		squeeze_for(c, p);
+	uint32_t ask = planned - p->planned;
+	struct place was = p->place;
+	bool fits = share_fits(c, p, planned);
+
+	share_join(c, p, ask);
+	if (fits && c->starved > 1)
+		elect(c, ANY_ROUND);
+	if (!fits || (c->starved > 1 && must_wait_for_another(c, p))) {
+		c->kept |= fits;
+		if (has_moved(&was, &p->place) && c->squeezes++ < SQUEEZES_A_TICK)
+			share_squeeze(c);
 		return false;
 	}
-	if (c->starved > p->starved)
+	if (c->starved > 1)
 		count_overtaken(c, p);
 	set_starved(c, p, false);
 	return true;
@@ -238,7 +276,7 @@ share_is_wanted(const struct core *c, const struct pool *p)
 	if (c->starved == 0)
 		return false;
 	TAILQ_FOREACH (q, &c->pools, entry)
-		if (q != p && q->starved && concerns(c, p, q))
+		if (q != p && q->place.starved && share_concerns(c, p, q))
 			return true;
 	return false;
 }
@@ -246,7 +284,10 @@ share_is_wanted(const struct core *c, const struct pool *p)
 void
 share_join(struct core *c, struct pool *p, uint32_t ask)
 {
-	p->ask = ask;
+	const struct request *head = queue_head(&p->queue);
+
+	p->place.ask = ask;
+	p->place.since = head != NULL ? head->since.ns : INT64_MAX;
 	set_starved(c, p, true);
 }
 
@@ -256,16 +297,25 @@ share_forget(struct core *c, struct pool *p)
 	set_starved(c, p, false);
 }
 
-/* The first in order among those that starve and were not looked at yet in this round. */
+/* Its block would fit, if only after empty ones of its own have gone. */
+static bool
+could_fit(const struct core *c, const struct pool *p)
+{
+	return share_fits(c, p, p->planned + p->place.ask) ||
+	       share_fits(c, p, pool_floor(p) + p->place.ask);
+}
+
+/* The first in order among those that were not looked at yet in this round, and whose block
+ * would fit. */
 static struct pool *
-next_starved(struct core *c, uint64_t round)
+next_to_serve(struct core *c, uint64_t round)
 {
 	struct pool *best = NULL, *p;
 
+	elect(c, round);
 	TAILQ_FOREACH (p, &c->pools, entry)
-		if (p->starved && p->round != round &&
-		    (best == NULL || share_before(c, p, best)) &&
-		    !group_has_older(c, p, round))
+		if (stands_in_line(p, round) && (best == NULL || before(p, best)) &&
+		    could_fit(c, p))
 			best = p;
 	return best;
 }
@@ -279,11 +329,11 @@ serve_round(struct core *c, struct instant now)
 	bool one_waits = false, again = false;
 	struct pool *p;
 
-	while (c->starved > 0 && (p = next_starved(c, round)) != NULL) {
+	while (c->starved > 0 && (p = next_to_serve(c, round)) != NULL) {
 		p->round = round;
 		serve(c, p, now);
-		again |= one_waits && !p->starved;
-		one_waits |= p->starved;
+		again |= one_waits && !p->place.starved;
+		one_waits |= p->place.starved;
 	}
 	return again;
 }
@@ -294,122 +344,62 @@ share_serve(struct core *c, struct instant now)
 	if (c->starved == 0 || c->sharing)
 		return;
 	c->sharing = true; /* serve() of one may end in here again */
+	c->kept = false;
 	while (serve_round(c, now))
 		; /* each time fewer starve */
 	c->sharing = false;
+	share_squeeze(c);
 }
 
-/* --- Pressure --- */
-
-/* Is it the first of those who starve for the same memory? */
-static bool
-is_first_of_its_kind(const struct core *c, const struct pool *p)
+void
+share_moved(
+    struct core *c, const struct pool *p, const struct place *was, struct instant now)
 {
-	enum shortage what = shortage(c, p, p->planned + p->ask);
-	const struct pool *q;
-
-	TAILQ_FOREACH (q, &c->pools, entry)
-		if (q->starved && competes_before(c, q, p) &&
-		    shortage(c, q, q->planned + q->ask) == what)
-			return false;
-	return true;
+	if (was->starved && has_moved(was, &p->place) && (c->kept || p->group != NULL))
+		share_serve(c, now);
 }
 
-/* By what decides between the two: their users, or the pools of one user. */
-static bool
-above_share_of(const struct pool *q, const struct pool *p)
+/* Those that starve are of few kinds: for the host's memory, a user's, a group's. Of each,
+ * only the first has others squeezed. */
+static struct pool *
+first_for_host(struct core *c)
 {
-	uint64_t ask = p->ask * CHUNK_SIZE;
+	struct pool *first = NULL, *p;
 
-	if (q->user == p->user)
-		return compare_ratios(q->charged, q->limits.weight, p->charged + ask,
-			   p->limits.weight) > 0;
-	return compare_ratios(q->user->charge, q->user->weight, p->user->charge + ask,
-		   p->user->weight) > 0;
+	TAILQ_FOREACH (p, &c->pools, entry)
+		if (stands_in_line(p, ANY_ROUND) &&
+		    (first == NULL || before(p, first)) &&
+		    share_shortage(c, p, p->planned + p->place.ask) == SHORT_OF_HOST)
+			first = p;
+	return first;
 }
 
-/* Whoever waits has use for an empty block, unless it starves in spite of it. */
+/* Among a user's the first in line is first for the user's memory, too, if that is what it
+ * lacks; so is a group's oldest. */
 static bool
-has_use_for_blocks(const struct pool *q)
+is_first_of_user_or_group(const struct core *c, const struct pool *p)
 {
-	return q->queue.length > 0 && (!q->starved || turns_are_out(q));
-}
+	enum shortage what;
 
-static bool
-can_spare(const struct core *c, const struct pool *q, bool idle_only)
-{
-	uint32_t n = pool_blocks(q);
-	struct chunk_range last;
-
-	if (q->phase != POOL_STEADY || n < 2 || has_use_for_blocks(q))
+	if (p->user->first != p && (p->group == NULL || p->group->oldest != p))
 		return false;
-	last = (struct chunk_range){ q->planned - q->record->block_chunks[n - 1],
-		q->planned };
-	return ledger_is_empty(&q->ledger, last) &&
-	       (!idle_only || ledger_idle_ticks(&q->ledger, last, c->tick) >=
-				  c->params.release_ticks);
+	what = share_shortage(c, p, p->planned + p->place.ask);
+	return (what == SHORT_OF_USER && p->user->first == p) ||
+	       (what == SHORT_OF_GROUP && p->group->oldest == p);
 }
 
-static void
-tell_pressure(struct core *c, struct pool *q)
-{
-	if (q->told_pressure || pool_blocks(q) < 2)
-		return;
-	q->told_pressure = true;
-	c->ops->tell(c->ctx, q, CORE_PRESSURE, 0);
-}
-
-/* Tells those above their share; returns bytes that are on their way already. */
-static uint64_t
-press_upon_others(struct core *c, const struct pool *p)
-{
-	uint64_t coming = 0;
-	struct pool *q;
-
-	TAILQ_FOREACH (q, &c->pools, entry) {
-		if (q == p || !concerns(c, q, p))
-			continue;
-		if (q->phase == POOL_RELEASING)
-			coming += (q->planned - pool_opened(q)) * CHUNK_SIZE;
-		if (above_share_of(q, p))
-			tell_pressure(c, q);
-	}
-	return coming;
-}
-
-/* First from those above their share, then whatever was idle for one period. One block of
- * each pool at a time, until enough for @p, the first in order, is on its way. */
-static void
-squeeze_for(struct core *c, const struct pool *p)
-{
-	uint64_t coming, wanted = p->ask * CHUNK_SIZE;
-	struct pool *q;
-
-	if (!is_first_of_its_kind(c, p))
-		return;
-	coming = press_upon_others(c, p);
-	for (int idle_only = 0; idle_only <= 1; idle_only++) {
-		TAILQ_FOREACH (q, &c->pools, entry) {
-			if (coming >= wanted)
-				return;
-			if (q == p || !concerns(c, q, p) ||
-			    (!idle_only && !above_share_of(q, p)) ||
-			    !can_spare(c, q, idle_only) || !shrink_start(c, q))
-				continue;
-			coming += (q->planned - pool_opened(q)) * CHUNK_SIZE;
-		}
-	}
-}
-
-/* Those who starve squeeze when they are looked at, which the tick does, too. What is left
- * to do here: when nobody starves any more, the next shortage is news again. */
 void
 share_squeeze(struct core *c)
 {
-	struct pool *p;
+	struct pool *host, *p;
 
-	if (c->starved > 0)
+	if (c->starved == 0) {
+		squeeze_is_over(c);
 		return;
+	}
+	elect(c, ANY_ROUND);
+	host = first_for_host(c);
 	TAILQ_FOREACH (p, &c->pools, entry)
-		p->told_pressure = false;
+		if (p == host || (p->place.starved && is_first_of_user_or_group(c, p)))
+			squeeze_for(c, p);
 }

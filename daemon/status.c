@@ -132,17 +132,14 @@ put_figures(cJSON *o, const struct core *c, const struct pool *p, bool with_map)
 static const char *
 waits_for(const struct core *c, const struct pool *p)
 {
-	uint64_t charge = pool_charge(p, p->planned + p->ask) - p->charged;
+	static const char *const walls[] = { [SHORT_OF_NOTHING] = "order",
+		[SHORT_OF_GROUP] = "section",
+		[SHORT_OF_USER] = "user",
+		[SHORT_OF_HOST] = "host" };
 
-	if (!p->starved)
+	if (!p->place.starved)
 		return "nothing";
-	if (share_fits(c, p, p->planned + p->ask))
-		return "order";
-	if (p->group != NULL && p->group->charge + p->ask * CHUNK_SIZE > p->group->wall)
-		return "section";
-	if (c->params.user_wall != 0 && p->user->charge + charge > c->params.user_wall)
-		return "user";
-	return "host";
+	return walls[share_shortage(c, p, p->planned + p->place.ask)];
 }
 
 /* How it stands among the others. */
@@ -151,10 +148,11 @@ put_share(cJSON *o, const struct core *c, const struct pool *p)
 {
 	const char *waits = waits_for(c, p);
 
-	return json_put_bool(o, "starved", p->starved) &&
+	return json_put_bool(o, "starved", p->place.starved) &&
 	       json_put_word(o, "waits_for", waits) &&
 	       json_put_bool(o, "waits_for_host", strcmp(waits, "host") == 0) &&
-	       json_put_number(o, "ask", p->starved ? p->ask * CHUNK_SIZE : 0) &&
+	       json_put_number(
+		   o, "ask", p->place.starved ? p->place.ask * CHUNK_SIZE : 0) &&
 	       json_put_number(o, "overtaken", p->overtaken) &&
 	       json_put_bool(o, "told_pressure", p->told_pressure) &&
 	       json_put_number(o, "charge", p->charged) &&

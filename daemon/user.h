@@ -13,14 +13,17 @@
 
 #include "proto/messages.h"
 
+struct pool;
+
 struct user {
 	LIST_ENTRY(user) entry;
 	uid_t uid;
 	uint32_t pools;
-	uint32_t requests; /* in the queues of all its pools */
-	uint32_t weight;   /* the largest of its pools' */
-	uint64_t charge;   /* bytes pinned or promised, ledgers included */
-	uint64_t pinned;   /* bytes pinned */
+	uint32_t requests;  /* in the queues of all its pools */
+	uint32_t weight;    /* the largest of its pools' */
+	uint64_t charge;    /* bytes pinned or promised, ledgers included */
+	uint64_t pinned;    /* bytes pinned */
+	struct pool *first; /* of those that starve; scratch of share.c */
 };
 
 struct group {
@@ -28,7 +31,8 @@ struct group {
 	char name[PROTO_NAME_SIZE];
 	uint32_t pools;
 	uint64_t wall;
-	uint64_t charge; /* bytes of memory pinned or promised, without ledgers */
+	uint64_t charge;     /* bytes of memory pinned or promised, without ledgers */
+	struct pool *oldest; /* of those that starve; scratch of share.c */
 };
 
 LIST_HEAD(user_list, user);

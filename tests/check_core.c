@@ -655,11 +655,11 @@ START_TEST(the_hosts_wall_binds_until_another_pool_closes)
 	must_be_refused(b, world_ask(w, b, 1, 1, 0), EAGAIN);
 	world_answer_all(w);
 	ck_assert_int_eq(state(a, tag), WORLD_ASKED);
-	ck_assert(a->pool.starved);
+	ck_assert(a->pool.place.starved);
 	world_close(w, b);
 	world_answer_all(w);
 	ck_assert_int_eq(state(a, tag), WORLD_USED);
-	ck_assert(!a->pool.starved);
+	ck_assert(!a->pool.place.starved);
 }
 END_TEST
 
@@ -707,7 +707,7 @@ START_TEST(a_growth_that_fails_elsewhere_wakes_whoever_starves)
 	world_fail_pin(w, 1, ENOMEM);
 	first = world_ask(w, a, 1, 1, FOR_EVER);
 	second = world_ask(w, b, 1, 1, FOR_EVER);
-	ck_assert(b->pool.starved);
+	ck_assert(b->pool.place.starved);
 	world_settle(w);
 	ck_assert_int_eq(state(a, first), WORLD_ASKED);
 	ck_assert_int_eq(state(b, second), WORLD_TURN);
@@ -729,7 +729,7 @@ START_TEST(no_block_gives_way_to_one_that_the_host_has_no_room_for)
 	world_answer_all(w);
 	ck_assert_int_eq(state(p, tag), WORLD_ASKED);
 	ck_assert_uint_eq(w->unpins, 0);
-	ck_assert(p->pool.starved);
+	ck_assert(p->pool.place.starved);
 	set_host_wall(w->core.committed + pool_charge(&p->pool, 16) -
 		      pool_charge(&p->pool, 12)); /* room for what it will be then */
 	world_answer_all(w);

@@ -199,7 +199,7 @@ starve(struct session *s)
 	};
 
 	core_request(&fake.arbiter.core, &s->pool, &alloc, fake_now);
-	ck_assert(s->pool.starved);
+	ck_assert(s->pool.place.starved);
 }
 
 START_TEST(pool_that_can_grow_waits_for_nothing)
@@ -243,10 +243,10 @@ END_TEST
 
 START_TEST(pool_that_others_come_before_waits_for_its_order)
 {
-	first->pool.starved = true;
-	first->pool.ask = 1;
+	first->pool.place.starved = true;
+	first->pool.place.ask = 1;
 	ck_assert_str_eq(text(look_at(first), "waits_for"), "order");
-	first->pool.starved = false;
+	first->pool.place.starved = false;
 }
 END_TEST
 

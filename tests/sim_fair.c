@@ -182,7 +182,7 @@ only_those_below_the_latecomer_grow(
     void *watcher, struct world_pool *p, enum core_news news)
 {
 	(void)watcher;
-	if (news == CORE_GROWN && p != latecomer && latecomer->pool.starved)
+	if (news == CORE_GROWN && p != latecomer && latecomer->pool.place.starved)
 		ck_assert_uint_le(p->pool.charged,
 		    latecomer->pool.charged + CHUNKS(ADD) + 2 * FRAME_SIZE);
 }

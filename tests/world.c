@@ -670,7 +670,7 @@ world_check(const struct world *w)
 	TAILQ_FOREACH (p, &w->pools, entry) {
 		check_pool(p);
 		pinned += pool_charge(&p->pool, p->pinned);
-		starved += p->pool.starved;
+		starved += p->pool.place.starved;
 		MUST(p->pool.overtaken <= w->core.params.overtaken_max);
 	}
 	MUST(pinned <= w->core.committed);
@@ -683,17 +683,18 @@ world_check(const struct world *w)
 }
 
 /* Memory that would do for @p is kept for another: one of its group who came earlier, or one
- * who was overtaken often enough. */
+ * who wants no more than it does, or who was overtaken often enough. */
 static bool
 is_kept_for_another(struct world *w, const struct world_pool *p)
 {
 	const struct world_pool *q;
 
 	TAILQ_FOREACH (q, &w->pools, entry) {
-		if (q == p || !q->pool.starved ||
+		if (q == p || !q->pool.place.starved || !p->pool.place.starved ||
 		    !share_before(&w->core, &q->pool, &p->pool))
 			continue;
-		if (q->pool.overtaken >= w->core.params.overtaken_max)
+		if (q->pool.overtaken >= w->core.params.overtaken_max ||
+		    q->pool.place.ask <= p->pool.place.ask)
 			return true;
 		if (q->pool.group != NULL && q->pool.group == p->pool.group)
 			return true;
