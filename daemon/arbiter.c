@@ -23,6 +23,8 @@
 /* Two slices a pool under way, and what a session needs beside. */
 #define TO_KEEPER_MAX(slots) (8 * (size_t)(slots))
 
+#define AUDIT_PERIOD_MIN_NS NS_PER_S
+
 struct instant
 clock_now(void)
 {
@@ -88,6 +90,14 @@ arbiter_on_clockwork(evutil_socket_t fd, short events, void *arg)
 	arbiter_rewind(a);
 }
 
+/* With the release pass, but that is as fast as an operator likes, and this is not. */
+static int64_t
+audit_period_ns(const struct config_host *host)
+{
+	return host->release_period_ns < AUDIT_PERIOD_MIN_NS ? AUDIT_PERIOD_MIN_NS
+							     : host->release_period_ns;
+}
+
 static struct core_params
 params_of(const struct config_host *host, uint64_t host_wall)
 {
@@ -98,6 +108,7 @@ params_of(const struct config_host *host, uint64_t host_wall)
 	release = release < UINT32_MAX ? release : UINT32_MAX;
 	idle = idle < UINT32_MAX ? idle : UINT32_MAX;
 	return (struct core_params){ .host_wall = host_wall,
+		.audit_ns = audit_period_ns(host),
 		.tick_ns = host->tick_ns,
 		.release_ticks = release > 0 ? (uint32_t)release : 1,
 		.idle_ticks = (uint32_t)idle,
@@ -196,6 +207,8 @@ on_answer(struct arbiter *a, const struct channel_msg *msg, int fd)
 	}
 	if (msg->type == CHANNEL_CREATED)
 		session_on_created(s, msg->error, fd);
+	else if (msg->type == CHANNEL_AUDITED)
+		session_on_audited(s, msg);
 	else if (msg->type == CHANNEL_PINNED)
 		session_on_pinned(s, msg->pinned, msg->error);
 	else
@@ -215,6 +228,7 @@ on_message(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 	case CHANNEL_CREATED:
 	case CHANNEL_PINNED:
 	case CHANNEL_UNPINNED:
+	case CHANNEL_AUDITED:
 		on_answer(a, msg, fds[0]);
 		return;
 	case CHANNEL_RELOAD:
@@ -223,6 +237,7 @@ on_message(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 	case CHANNEL_CREATE:
 	case CHANNEL_PIN:
 	case CHANNEL_UNPIN:
+	case CHANNEL_AUDIT:
 	case CHANNEL_WELCOME:
 	case CHANNEL_END:
 		break;

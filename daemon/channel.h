@@ -10,9 +10,10 @@
  *   CREATED id, error + ledger                 WELCOME id, the client's message
  *   PINNED id, pinned, error                     (the keeper adds the descriptors)
  *   UNPINNED id, pinned                        END id                session and pool
+ *   AUDITED id, what was not locked, error     AUDIT id, from, to    one slice
  *   RELOAD host_wall; the configuration changed
  *
- * The keeper answers CREATE, PIN and UNPIN, in their order, each once; answers about a
+ * The keeper answers CREATE, PIN, UNPIN and AUDIT, in their order, each once; answers about a
  * session that the arbiter has ended meanwhile are passed over.
  */
 #ifndef DAEMON_CHANNEL_H
@@ -37,18 +38,22 @@ enum channel_type {
 	CHANNEL_UNPIN,
 	CHANNEL_WELCOME,
 	CHANNEL_END,
+	CHANNEL_AUDIT,
+	CHANNEL_AUDITED,
 };
 
 struct channel_msg {
 	uint32_t type;
 	uint32_t id;   /* of the session, and so of its pool; never used twice */
 	uint32_t slot; /* SESSION: of the table, and of the records */
-	int32_t error; /* CREATED, PINNED: a positive errno */
-	uint32_t from; /* PIN, UNPIN: chunks */
+	int32_t error; /* CREATED, PINNED, AUDITED: a positive errno */
+	uint32_t from; /* PIN, UNPIN, AUDIT: chunks */
 	uint32_t to;
 	uint32_t chunks; /* CREATE, SESSION: length of the memory; 0: no pool yet */
 	uint32_t pinned; /* PINNED, UNPINNED, SESSION: the prefix */
-	pid_t pid;       /* SESSION: the peer, as the kernel told it */
+	uint32_t holes;  /* AUDITED: pages, as struct heap_found */
+	uint32_t unlocked;
+	pid_t pid; /* SESSION: the peer, as the kernel told it */
 	uid_t uid;
 	gid_t gid;
 	uint64_t host_wall;         /* RELOAD: bytes */

@@ -26,7 +26,7 @@ core_init(struct core *c, const struct core_params *params, const struct core_op
 	RB_INIT(&c->deadlines);
 	LIST_INIT(&c->users);
 	LIST_INIT(&c->groups);
-	c->next_tick = INSTANT_NEVER;
+	c->next_tick = c->next_audit = INSTANT_NEVER;
 }
 
 void
@@ -153,6 +153,7 @@ core_close(struct core *c, struct pool *p, struct instant now)
 {
 	forget_all(c, p);
 	share_forget(c, p);
+	audit_forget(c, p);
 	leave(c, p);
 	grow_forget(c, p);
 	share_serve(c, now);
@@ -306,11 +307,22 @@ needs_tick(const struct pool *p)
 	return pool_blocks(p) > 1 || p->queue.length > 0 || p->mark_passed;
 }
 
+/* It has a clock of its own, and a slow one: a pool that does nothing is looked at, too. */
+static void
+wind_audit(struct core *c, struct instant now)
+{
+	if (c->params.audit_ns == 0 || TAILQ_EMPTY(&c->pools))
+		c->next_audit = INSTANT_NEVER;
+	else if (c->next_audit.ns == INSTANT_NEVER.ns)
+		c->next_audit = instant_add(now, c->params.audit_ns);
+}
+
 void
 core_wind(struct core *c, struct instant now)
 {
 	const struct pool *p;
 
+	wind_audit(c, now);
 	if (c->next_tick.ns != INSTANT_NEVER.ns)
 		return;
 	TAILQ_FOREACH (p, &c->pools, entry) {
@@ -327,9 +339,11 @@ core_next_due(const struct core *c)
 	struct request *r = RB_MIN(
 	    request_deadlines, (struct request_deadlines *)(uintptr_t)&c->deadlines);
 
-	if (r != NULL && instant_before(r->deadline, c->next_tick))
-		return r->deadline;
-	return c->next_tick;
+	struct instant due = c->next_tick;
+
+	if (r != NULL && instant_before(r->deadline, due))
+		due = r->deadline;
+	return instant_before(c->next_audit, due) ? c->next_audit : due;
 }
 
 static void
@@ -379,11 +393,22 @@ run_tick(struct core *c, struct instant now)
 	core_wind(c, now);
 }
 
+static void
+run_audit(struct core *c, struct instant now)
+{
+	if (instant_before(now, c->next_audit))
+		return;
+	c->next_audit = INSTANT_NEVER;
+	audit_start(c);
+	wind_audit(c, now);
+}
+
 void
 core_run(struct core *c, struct instant now)
 {
 	run_deadlines(c, now);
 	run_tick(c, now);
+	run_audit(c, now);
 }
 
 static bool

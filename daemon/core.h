@@ -12,7 +12,7 @@
  * core.c has the entry points and the clockwork, serve.c whose turn it is within a pool,
  * share.c who may grow when there is not enough for all, grow.c how a pool grows and
  * shrinks, release.c the release pass, policy.c the rules that can be chosen, live.c what
- * an operator changes.
+ * an operator changes, audit.c whether what is pinned still is.
  */
 #ifndef DAEMON_CORE_H
 #define DAEMON_CORE_H
@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/audit.h"
 #include "daemon/clock.h"
 #include "daemon/pool.h"
 #include "daemon/share.h"
@@ -46,6 +47,9 @@ struct core_ops {
 	/* Give back the chunks [r.from, r.to), the end of the prefix; then
 	 * core_unpinned(). */
 	void (*unpin)(void *ctx, struct pool *p, struct chunk_range r);
+	/* Look at the chunks [r.from, r.to) of what is pinned; then core_audited(). One
+	 * at a time, of all pools. NULL if audit_ns is 0. */
+	void (*audit)(void *ctx, struct pool *p, struct chunk_range r);
 	void (*grant)(void *ctx, struct pool *p, uint64_t tag);
 	/* @error is a positive errno */
 	void (*refuse)(void *ctx, struct pool *p, uint64_t tag, int error);
@@ -58,6 +62,7 @@ struct core_ops {
 struct core_params {
 	uint64_t host_wall; /* bytes, ledgers' locked pages included */
 	int64_t tick_ns;
+	int64_t audit_ns;       /* from one audit of the pins to the next; 0: none */
 	uint32_t release_ticks; /* the sample period */
 	uint32_t idle_ticks;
 	uint32_t overtaken_max;
@@ -90,7 +95,9 @@ struct core {
 	bool sharing;    /* in the midst of one */
 	bool kept;       /* somebody fits, but waits for one before it; see share.c */
 	uint32_t tick;
-	struct instant next_tick; /* INSTANT_NEVER: nothing to tick for */
+	struct instant next_tick;  /* INSTANT_NEVER: nothing to tick for */
+	struct instant next_audit; /* INSTANT_NEVER: there is no pool */
+	struct pool *auditing;     /* a slice of it is being looked at; NULL: none */
 	struct core_counters counters;
 	struct ledger_plan plan; /* scratch of serve.c */
 };
@@ -205,7 +212,7 @@ void grow_forget(struct core *c, struct pool *p);
  * the client took something in it just now */
 bool shrink_start(struct core *c, struct pool *p);
 
-/** core_wind() - set the tick going if there is anything to tick for */
+/** core_wind() - set the tick going if there is anything to tick for, and the audit */
 void core_wind(struct core *c, struct instant now);
 
 #endif

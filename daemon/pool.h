@@ -73,6 +73,8 @@ struct pool {
 	uint32_t planned;        /* chunks */
 	uint32_t retry_tick;     /* after a failed pin: no growing before this tick */
 	uint32_t overtaken;      /* times that others were served before it */
+	uint32_t audited;        /* chunks, by the audit that is under way */
+	uint32_t audit_pages;    /* ... and what it found so far */
 	uint32_t to_release;     /* blocks that the pass still has to give back */
 	uint64_t round;          /* of share_serve(), in which it was looked at */
 	uint64_t charged;        /* bytes that host and user count for it */

@@ -29,6 +29,14 @@ struct record_counters {
 	uint64_t released; /* additional blocks given back */
 };
 
+/* What the audit of the pins found; pages of 4 KiB. */
+struct record_audit {
+	uint64_t passes;
+	uint64_t holes;    /* punched by the client, and locked again */
+	uint64_t unlocked; /* ... and touched again meanwhile: not locked until then */
+	uint64_t failed;   /* slices that could not be locked again */
+};
+
 struct record {
 	_Atomic uint32_t blocks; /* the base block included; 0: not open yet */
 	_Atomic uint32_t opened; /* chunks */
@@ -39,9 +47,10 @@ struct record {
 	uint64_t wall; /* as it stands now */
 	uint64_t add;
 	struct record_counters counters;
+	struct record_audit audit;
 	uint32_t block_chunks[RECORD_BLOCKS_MAX];
 };
-static_assert(sizeof(struct record) == 4096 + 88, "layout of the record");
+static_assert(sizeof(struct record) == 4096 + 120, "layout of the record");
 
 /* Records stand this far apart: most pools touch the first page of theirs alone. */
 #define RECORD_STRIDE 8192u

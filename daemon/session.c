@@ -274,6 +274,12 @@ op_unpin(void *ctx, struct pool *p, struct chunk_range r)
 }
 
 static void
+op_audit(void *ctx, struct pool *p, struct chunk_range r)
+{
+	ask_for_slice(ctx, p, r, CHANNEL_AUDIT);
+}
+
+static void
 op_grant(void *ctx, struct pool *p, uint64_t tag)
 {
 	union proto_msg msg;
@@ -364,11 +370,31 @@ op_tell(void *ctx, struct pool *p, enum core_news news, uint64_t bytes)
 const struct core_ops session_core_ops = {
 	.pin = op_pin,
 	.unpin = op_unpin,
+	.audit = op_audit,
 	.grant = op_grant,
 	.refuse = op_refuse,
 	.opened = op_opened,
 	.tell = op_tell,
 };
+
+void
+session_on_audited(struct session *s, const struct channel_msg *msg)
+{
+	const struct audit_found found = { msg->holes, msg->unlocked };
+	uint64_t pages;
+
+	if (!session_has_pool(s))
+		return;
+	pages = core_audited(&s->arbiter->core, &s->pool, &found, msg->error);
+	if (msg->error != 0)
+		log_errno("audit", msg->error,
+		    SUBJECT ": its memory cannot be locked again", SUBJECT_OF(s));
+	if (pages != 0)
+		log_warn("audit",
+		    SUBJECT ": %" PRIu64 " of its pages were not locked any more: the "
+			    "client punched holes; they were locked again",
+		    SUBJECT_OF(s), pages);
+}
 
 /* --- Beginning --- */
 

@@ -75,6 +75,7 @@ struct session *session_find(struct arbiter *a, uint32_t id);
 void session_on_created(struct session *s, int error, int ledger);
 void session_on_pinned(struct session *s, uint32_t pinned, int error);
 void session_on_unpinned(struct session *s, uint32_t pinned);
+void session_on_audited(struct session *s, const struct channel_msg *msg);
 
 /** session_refuse() - the answer to a HELLO that cannot be met, and the end */
 void session_refuse(struct session *s, int error, const char *reason);

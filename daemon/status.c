@@ -85,6 +85,20 @@ counters_json(const struct record_counters *n)
 	return NULL;
 }
 
+static cJSON *
+audit_json(const struct record_audit *n)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (json_put_number(o, "passes", n->passes) &&
+	    json_put_number(o, "holes", n->holes) &&
+	    json_put_number(o, "unlocked", n->unlocked) &&
+	    json_put_number(o, "failed", n->failed))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
 static bool
 put_owner(cJSON *o, const struct session *s)
 {
@@ -124,7 +138,8 @@ put_figures(cJSON *o, const struct core *c, const struct pool *p, bool with_map)
 	}
 	return json_put(o, "blocks", blocks) &&
 	       json_put(o, "queue", queue_json(&p->queue)) &&
-	       json_put(o, "counters", counters_json(&p->record->counters));
+	       json_put(o, "counters", counters_json(&p->record->counters)) &&
+	       json_put(o, "audit", audit_json(&p->record->audit));
 }
 
 /* Whose wall keeps it from growing; "order": there would be room, but it is kept for one

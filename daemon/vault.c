@@ -15,6 +15,7 @@
 
 #include "daemon/core.h"
 #include "daemon/heap.h"
+#include "daemon/heap_audit.h"
 #include "daemon/log.h"
 #include "daemon/record.h"
 #include "proto/wire.h"
@@ -45,7 +46,9 @@ create_records(uint32_t slots)
 int
 vault_init(struct vault *v, uint32_t slots, uint64_t host_wall)
 {
-	*v = (struct vault){ .table_fd = -1, .records = -1, .host_wall = host_wall };
+	*v = (struct vault){
+		.table_fd = -1, .records = -1, .pagemap = -1, .host_wall = host_wall
+	};
 	if ((v->holdings = calloc(slots, sizeof(*v->holdings))) == NULL)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < slots; i++)
@@ -53,6 +56,7 @@ vault_init(struct vault *v, uint32_t slots, uint64_t host_wall)
 	if ((v->table = table_create(slots, &v->table_fd)) == NULL)
 		return -errno;
 	v->records = create_records(slots);
+	v->pagemap = heap_audit_open();
 	return v->records != -1 ? 0 : -errno;
 }
 
@@ -72,6 +76,7 @@ vault_leave(struct vault *v)
 		close_fd(v->holdings[i].heap.memory);
 		close_fd(v->holdings[i].heap.ledger);
 	}
+	close_fd(v->pagemap);
 	table_free(v->table, v->table_fd);
 	free(v->holdings);
 }
@@ -210,6 +215,7 @@ vault_fini(struct vault *v)
 	if (v->table != NULL)
 		table_free(v->table, v->table_fd);
 	close_fd(v->records);
+	close_fd(v->pagemap);
 	free(v->holdings);
 }
 
@@ -289,6 +295,30 @@ change_prefix(
 	return m->type == CHANNEL_PIN ? pin_slice(v, s, h, m) : unpin_slice(v, s, h, m);
 }
 
+static void
+answer(struct channel_mail *mail, enum channel_type type, const struct slot *s, int r)
+{
+	*mail = (struct channel_mail){
+		.msg = { .type = type, .id = s->id, .error = -r, .pinned = s->pinned }
+	};
+}
+
+/* The prefix may be shorter by now than when the arbiter asked. */
+static void
+audit_slice(struct vault *v, const struct slot *s, const struct holding *h,
+    const struct channel_msg *m, struct channel_mail *mail)
+{
+	uint32_t to = m->to < s->pinned ? m->to : s->pinned;
+	struct heap_found found = { 0 };
+	int r = 0;
+
+	if (m->from < to && to - m->from <= SLICE_CHUNKS)
+		r = heap_audit(&h->heap, v->pagemap, m->from, to, &found);
+	answer(mail, CHANNEL_AUDITED, s, r);
+	mail->msg.holes = found.holes;
+	mail->msg.unlocked = found.unlocked;
+}
+
 /* A client that does not take its welcome, the first message of all, gets no other. */
 static void
 welcome(struct slot *s, struct holding *h, const struct channel_msg *m)
@@ -314,14 +344,6 @@ find_slot(struct vault *v, const struct channel_msg *m)
 	return &v->table->slot[m->slot];
 }
 
-static void
-answer(struct channel_mail *mail, enum channel_type type, const struct slot *s, int r)
-{
-	*mail = (struct channel_mail){
-		.msg = { .type = type, .id = s->id, .error = -r, .pinned = s->pinned }
-	};
-}
-
 bool
 vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *mail)
 {
@@ -343,6 +365,9 @@ vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *ma
 	case CHANNEL_UNPIN:
 		answer(mail, CHANNEL_UNPINNED, s, change_prefix(v, s, h, m));
 		return true;
+	case CHANNEL_AUDIT:
+		audit_slice(v, s, h, m, mail);
+		return true;
 	case CHANNEL_WELCOME:
 		welcome(s, h, m);
 		return false;
@@ -354,6 +379,7 @@ vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *ma
 	case CHANNEL_CREATED:
 	case CHANNEL_PINNED:
 	case CHANNEL_UNPINNED:
+	case CHANNEL_AUDITED:
 	case CHANNEL_RELOAD:
 		break;
 	}

@@ -22,6 +22,7 @@ struct vault {
 	int table_fd;
 	int records; /* memfd; a stride for each slot */
 	struct holding *holdings;
+	int pagemap; /* of ourselves, for the audit; -1: not to be had */
 	uint32_t sessions;
 	uint64_t host_wall;
 	uint64_t locked; /* bytes, all pools and ledgers */

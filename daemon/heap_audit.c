@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: ISC */
+
+/* The keeper's look at pages that it has locked. */
+#include "daemon/heap_audit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "daemon/heap.h"
+#include "proto/ledger.h"
+
+#define WINDOW 256u /* pages that are looked at together: 1 MiB */
+
+/* Of an entry of /proc/self/pagemap. One that says "swapped" is on its way to another
+ * place (compaction), and still ours. */
+#define ENTRY_PRESENT (UINT64_C(1) << 63)
+#define ENTRY_SWAPPED (UINT64_C(1) << 62)
+
+int
+heap_audit_open(void)
+{
+	return open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+}
+
+static bool
+read_pagemap(int pagemap, const char *addr, uint64_t *entries, uint32_t n)
+{
+	size_t size = n * sizeof(*entries);
+	off_t at = (off_t)((uintptr_t)addr / FRAME_SIZE * sizeof(*entries));
+
+	return pagemap != -1 && pread(pagemap, entries, size, at) == (ssize_t)size;
+}
+
+static bool
+is_lost(uint64_t entry)
+{
+	return (entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) == 0;
+}
+
+/* Returns whether these pages have to be locked again. */
+static bool
+look(char *addr, uint32_t n, int pagemap, struct heap_found *found)
+{
+	uint64_t entries[WINDOW];
+	unsigned char resident[WINDOW] = { 0 };
+	bool sees = read_pagemap(pagemap, addr, entries, n);
+	uint32_t lost = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		lost += !sees || is_lost(entries[i]);
+	if (lost == 0)
+		return false;
+	mincore(addr, n * FRAME_SIZE, resident);
+	for (uint32_t i = 0; i < n; i++) {
+		if (sees && !is_lost(entries[i]))
+			continue;
+		found->holes += (resident[i] & 1) == 0;
+		found->unlocked += sees && (resident[i] & 1) != 0;
+	}
+	return true;
+}
+
+static int
+audit_pages(char *addr, size_t size, int pagemap, struct heap_found *found)
+{
+	size_t pages = size / FRAME_SIZE;
+	int r = 0;
+
+	for (size_t at = 0, n; at < pages && r == 0; at += n) {
+		char *from = addr + at * FRAME_SIZE;
+
+		n = pages - at < WINDOW ? pages - at : WINDOW;
+		if (look(from, (uint32_t)n, pagemap, found) &&
+		    mlock2(from, n * FRAME_SIZE, 0) == -1)
+			r = -errno;
+	}
+	return r;
+}
+
+/* The header goes with the first chunks. */
+static int
+audit_ledger(const struct heap *h, int pagemap, uint32_t from, uint32_t to,
+    struct heap_found *found)
+{
+	size_t offset, had, size;
+	int r = 0;
+
+	if (from == 0)
+		r = audit_pages(h->ledger_addr, FRAME_SIZE, pagemap, found);
+	for (unsigned int a = 0; a < LEDGER_ARRAYS && r == 0; a++) {
+		had = ledger_pages(h->chunks, a, from, &offset);
+		size = ledger_pages(h->chunks, a, to, &offset) - had;
+		r = audit_pages(h->ledger_addr + offset + had, size, pagemap, found);
+	}
+	return r;
+}
+
+int
+heap_audit(const struct heap *h, int pagemap, uint32_t from, uint32_t to,
+    struct heap_found *found)
+{
+	int r = audit_pages(h->memory_addr + from * CHUNK_SIZE,
+	    (to - from) * CHUNK_SIZE, pagemap, found);
+
+	return r != 0 ? r : audit_ledger(h, pagemap, from, to, found);
+}
