@@ -230,6 +230,8 @@ static const struct config_key host_keys[] = {
 	    CONFIG_MS, CONFIG_HOUR, NULL },
 	[HOST_CLIENTS_MAX] = { "clients_max", set_count, AT(host.clients_max), 1,
 	    CONFIG_CLIENTS_MAX, NULL },
+	[HOST_USER_CLIENTS] = { "user_clients", set_count, AT(host.user_clients), 0,
+	    CONFIG_CLIENTS_MAX, NULL },
 	[HOST_OVERTAKEN_MAX] = { "overtaken_max", set_count, AT(host.overtaken_max), 0,
 	    10000, NULL },
 	[HOST_USER_WALL] = { "user_wall", set_size, AT(host.user_wall), CONFIG_MIB,

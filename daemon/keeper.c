@@ -116,15 +116,22 @@ hand_over(struct keeper *k)
 /* --- New connections --- */
 
 static void
-refuse_connection(struct keeper *k, int sock)
+refuse_connection(struct keeper *k, int sock, int why)
 {
 	union proto_msg msg;
 
 	proto_init(&msg, PROTO_REFUSE);
 	msg.refuse.error = EUSERS;
-	snprintf(msg.refuse.reason, sizeof(msg.refuse.reason),
-	    "%u clients are connected, and clients_max in budd.conf allows no more",
-	    k->vault.sessions);
+	if (why == VAULT_E_USER)
+		snprintf(msg.refuse.reason, sizeof(msg.refuse.reason),
+		    "the user has %u connections, and user_clients in budd.conf allows "
+		    "no more",
+		    k->vault.user_clients);
+	else
+		snprintf(msg.refuse.reason, sizeof(msg.refuse.reason),
+		    "%u clients are connected, and clients_max in budd.conf allows no "
+		    "more",
+		    k->vault.sessions);
 	wire_send(sock, &msg, proto_size(PROTO_REFUSE), NULL, 0);
 	log_warn("keeper", "refused a client: %s", msg.refuse.reason);
 }
@@ -155,8 +162,8 @@ accept_client(struct keeper *k)
 		tell(k, &mail);
 		return;
 	}
-	if (r == VAULT_E_FULL)
-		refuse_connection(k, sock);
+	if (r > 0)
+		refuse_connection(k, sock, r);
 	else
 		log_errno("keeper", -r, "cannot tell who a client is");
 	close(sock);
@@ -310,6 +317,7 @@ reload(struct keeper *k)
 	config_free(k->spec.config);
 	k->spec.config = config;
 	k->vault.host_wall = wall;
+	k->vault.user_clients = config->host.user_clients;
 	k->reloaded = true;
 	log_info("keeper", "the configuration was read again");
 }
@@ -438,6 +446,7 @@ keeper_main(const struct keeper_spec *spec)
 		vault_fini(&k.vault);
 		return 1;
 	}
+	k.vault.user_clients = spec->config->host.user_clients;
 	prctl(PR_SET_DUMPABLE, 0);
 	start_arbiter(&k);
 	while (!k.stop)

@@ -145,6 +145,16 @@ peer_pidfd(int sock, pid_t pid)
 	return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
+static uint32_t
+count_of_user(const struct vault *v, uid_t uid)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < v->table->slots; i++)
+		n += in_use(v, i) && v->table->slot[i].uid == uid;
+	return n;
+}
+
 int
 vault_admit(struct vault *v, int sock, struct channel_mail *mail)
 {
@@ -159,6 +169,8 @@ vault_admit(struct vault *v, int sock, struct channel_mail *mail)
 		return VAULT_E_FULL;
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == -1)
 		return -errno;
+	if (v->user_clients != 0 && count_of_user(v, peer.uid) >= v->user_clients)
+		return VAULT_E_USER;
 	v->holdings[i] = HOLDING_EMPTY;
 	v->holdings[i].sock = sock;
 	v->holdings[i].pidfd = peer_pidfd(sock, peer.pid);

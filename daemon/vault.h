@@ -22,7 +22,8 @@ struct vault {
 	int table_fd;
 	int records; /* memfd; a stride for each slot */
 	struct holding *holdings;
-	int pagemap; /* of ourselves, for the audit; -1: not to be had */
+	uint32_t user_clients; /* connections that a user may have; 0: no limit */
+	int pagemap;           /* of ourselves, for the audit; -1: not to be had */
 	uint32_t sessions;
 	uint64_t host_wall;
 	uint64_t locked; /* bytes, all pools and ledgers */
@@ -34,14 +35,15 @@ void vault_fini(struct vault *v);
 /** vault_leave() - in a forked child: close our copies of all but the records */
 void vault_leave(struct vault *v);
 
-#define VAULT_E_FULL 1
+#define VAULT_E_FULL 1 /* all slots are taken */
+#define VAULT_E_USER 2 /* the user has as many as one may have */
 
 /**
  * vault_admit() - take in a new connection
  * @sock:	becomes the vault's on success only
  * @mail:	receives the SESSION for the arbiter
  *
- * Return: 0, VAULT_E_FULL, or a negative errno
+ * Return: 0, VAULT_E_FULL, VAULT_E_USER, or a negative errno
  */
 int vault_admit(struct vault *v, int sock, struct channel_mail *mail);
 /** vault_obey() - do what the arbiter asks; true: @mail is the answer */

@@ -371,7 +371,8 @@ END_TEST
 
 static const char every_key[] =
     "[host]\nwall=3G\ntick=1ms\nrelease_period=2s\nidle=3s\nhello_timeout=4s\n"
-    "clients_max=5\novertaken_max=6\nuser_wall=2G\nuser_pools=7\nuser_requests=8\n"
+    "clients_max=5\nuser_clients=9\novertaken_max=6\nuser_wall=2G\nuser_pools=7\nuser_"
+    "requests=8\n"
     "pressure=full 100ms/2s\n[status]\ngroup=root\n"
     "[pool x]\nuser=root\ngroup=root\nbase=2M\nadd=3M\nwall=8M\nwall_max=9M\n"
     "weight=8\nheap=page\nheadroom=7M\nmax_buffer=6M\n"
@@ -389,6 +390,7 @@ START_TEST(each_key_reaches_its_field)
 	ck_assert_int_eq(config->host.idle_ns, 3000 * MS);
 	ck_assert_int_eq(config->host.hello_timeout_ns, 4000 * MS);
 	ck_assert_uint_eq(config->host.clients_max, 5);
+	ck_assert_uint_eq(config->host.user_clients, 9);
 	ck_assert_uint_eq(config->host.overtaken_max, 6);
 	ck_assert_uint_eq(config->host.user_wall, 2 * GIB);
 	ck_assert_uint_eq(config->host.user_pools, 7);
@@ -1167,7 +1169,7 @@ START_TEST(the_sample_gives_every_key_with_its_default)
 {
 	char *text = read_sample();
 
-	ck_assert_uint_eq(uncomment(text), 11 + 13 + 1);
+	ck_assert_uint_eq(uncomment(text), 12 + 13 + 1);
 	accept(text);
 	expect_defaults();
 	free(text);
