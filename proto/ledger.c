@@ -470,6 +470,7 @@ ledger_plan_load(struct ledger_plan *p, const struct ledger *l, uint32_t opened)
 	for (uint32_t c = 0; c < opened; c++)
 		p->words[c] = atomic_load(&l->free[c]);
 	p->chunks = opened;
+	memset(p->from, 0, sizeof(p->from));
 	return 0;
 }
 
@@ -480,18 +481,20 @@ ledger_plan_extend(struct ledger_plan *p, uint32_t chunks)
 		return -ENOMEM;
 	for (uint32_t c = 0; c < chunks; c++)
 		p->words[p->chunks++] = UINT64_MAX;
+	memset(p->from, 0, sizeof(p->from)); /* a row may begin before what is new */
 	return 0;
 }
 
-/* Looks from *@fromp on, below which nothing of that order is left. */
+/* What is taken is never put back, so that nobody looks twice where nothing was left: thousands
+ * of takes cost one walk over the map for each order. */
 static bool
-plan_take_one(struct ledger_plan *p, unsigned int order, uint32_t *fromp)
+plan_take_one(struct ledger_plan *p, unsigned int order)
 {
 	uint32_t n = ledger_order_chunks(order), run = 0;
 	int bit;
 
-	for (uint32_t c = *fromp; c < p->chunks; c++) {
-		*fromp = c;
+	for (uint32_t c = p->from[order]; c < p->chunks; c++) {
+		p->from[order] = c;
 		if (order <= CHUNK_ORDER) {
 			if ((bit = run_find(p->words[c], order)) < 0)
 				continue;
@@ -510,9 +513,7 @@ plan_take_one(struct ledger_plan *p, unsigned int order, uint32_t *fromp)
 bool
 ledger_plan_take(struct ledger_plan *p, unsigned int order, uint32_t count)
 {
-	uint32_t from = 0;
-
-	while (count > 0 && plan_take_one(p, order, &from))
+	while (count > 0 && plan_take_one(p, order))
 		count--;
 	return count == 0;
 }

@@ -174,6 +174,8 @@ struct ledger_plan {
 	uint64_t *words;
 	uint32_t chunks;   /* copied */
 	uint32_t capacity; /* room in words */
+	uint32_t
+	    from[ORDER_MAX + 1]; /* chunk below which nothing of an order is left */
 };
 
 /** ledger_plan_load() - copy the map of the first @opened chunks; 0 or -ENOMEM */

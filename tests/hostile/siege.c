@@ -130,6 +130,12 @@ siege_served(void)
 		wait_for_round(&siege.newcomer);
 }
 
+int64_t
+siege_worst_ms(void)
+{
+	return ask(&siege.worker, "report").worst_ms;
+}
+
 unsigned int
 siege_pools(const char *name)
 {

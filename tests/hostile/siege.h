@@ -48,6 +48,8 @@ void siege_begin(const char *config);
 void siege_end(void);
 /** siege_served() - the innocents do another round, within PATIENCE_MS */
 void siege_served(void);
+/** siege_worst_ms() - the longest round of the worker so far */
+int64_t siege_worst_ms(void);
 /** siege_pools() - how many pools of that name there are */
 unsigned int siege_pools(const char *name);
 
