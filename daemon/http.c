@@ -438,6 +438,7 @@ struct http *
 http_create(struct arbiter *a, int listener)
 {
 	struct http *h = calloc(1, sizeof(*h));
+	struct evhttp_bound_socket *bound;
 
 	if (h == NULL)
 		return NULL;
@@ -448,7 +449,9 @@ http_create(struct arbiter *a, int listener)
 		goto fail;
 	set_limits(h);
 	if (evutil_make_socket_nonblocking(listener) != 0 ||
-	    evhttp_accept_socket(h->evhttp, listener) != 0)
+	    (bound = evhttp_accept_socket_with_handle(h->evhttp, listener)) == NULL ||
+	    seats_watch(h->seats, a->base, evhttp_bound_socket_get_listener(bound)) !=
+		0)
 		goto fail;
 	return h;
 fail:

@@ -19,6 +19,8 @@
 #include <sys/socket.h>
 
 #include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/listener.h>
 
 struct seat {
 	TAILQ_ENTRY(seat) entry;
@@ -26,7 +28,12 @@ struct seat {
 	bool cut;
 };
 
+#define ACCEPTS_A_TURN 8 /* of the loop, before it is a client's turn again */
+
 struct seats {
+	struct evconnlistener *listener;
+	struct event *next_turn;
+	unsigned int taken;      /* in this turn */
 	TAILQ_HEAD(, seat) list; /* oldest first */
 };
 
@@ -38,6 +45,38 @@ seats_create(void)
 	if (s != NULL)
 		TAILQ_INIT(&s->list);
 	return s;
+}
+
+/* A listener of libevent's accepts while there is anybody; who connects fast enough would
+ * keep it there. */
+static void
+seats_on_next_turn(evutil_socket_t fd, short events, void *arg)
+{
+	struct seats *s = arg;
+
+	(void)fd;
+	(void)events;
+	s->taken = 0;
+	evconnlistener_enable(s->listener);
+}
+
+int
+seats_watch(struct seats *s, struct event_base *base, struct evconnlistener *listener)
+{
+	s->listener = listener;
+	s->next_turn = evtimer_new(base, seats_on_next_turn, s);
+	return s->next_turn != NULL ? 0 : -1;
+}
+
+static void
+count_taken(struct seats *s)
+{
+	static const struct timeval at_once = { 0, 0 };
+
+	if (s->taken++ == 0)
+		event_add(s->next_turn, &at_once);
+	if (s->taken == ACCEPTS_A_TURN)
+		evconnlistener_disable(s->listener);
 }
 
 static bool
@@ -94,6 +133,7 @@ seats_take(struct seats *s, struct event_base *base)
 
 	if (seat == NULL)
 		return NULL;
+	count_taken(s);
 	if (sweep(s) >= SEATS_MAX)
 		cut_oldest(s);
 	seat->connection = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
@@ -111,6 +151,8 @@ seats_free(struct seats *s)
 {
 	if (s == NULL)
 		return;
+	if (s->next_turn != NULL)
+		event_free(s->next_turn);
 	while (!TAILQ_EMPTY(&s->list))
 		give(s, TAILQ_FIRST(&s->list));
 	free(s);

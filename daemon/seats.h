@@ -9,6 +9,7 @@
 #define DAEMON_SEATS_H
 
 struct bufferevent;
+struct evconnlistener;
 struct event_base;
 struct seats;
 
@@ -16,6 +17,11 @@ struct seats;
 
 /** seats_create() - NULL: no memory */
 struct seats *seats_create(void);
+/** seats_watch() - accept no more than a few at @listener in a turn of the loop; it is
+ * another's, and is freed before seats_free()
+ * Return: 0 or -1, out of memory */
+int seats_watch(
+    struct seats *s, struct event_base *base, struct evconnlistener *listener);
 /** seats_take() - evhttp's callback for a new connection
  * Return: for evhttp, which frees it; NULL: no memory, evhttp makes its own */
 struct bufferevent *seats_take(struct seats *s, struct event_base *base);
