@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+#
+# libFuzzer on all that budd reads of others: messages, configuration, the bodies of changes,
+# HTTP, and ledgers; with the address and undefined behaviour sanitizers, from the corpora
+# in tests/corpus. Ends with "N passed, N failed, N skipped".
+#
+# BUD_FUZZ=SECONDS  for each fuzzer (default 2; a minute is a good look, an hour a long one)
+# BUD_FUZZ_KEEP=1   what is new and interesting goes into the corpus of the source
+#
+# usage: fuzz.sh [NAME...]	(default: config http ledger messages tune)
+set -eu
+top=${BUD_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
+seconds=${BUD_FUZZ:-2}
+work=$(mktemp -d "${TMPDIR:-/tmp}/bud-fuzz.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+
+if ! command -v clang >/dev/null ||
+	! echo 'int LLVMFuzzerTestOneInput(void *p, unsigned long n); int LLVMFuzzerTestOneInput(void *p, unsigned long n) { return !p && !n; }' |
+		clang -fsanitize=fuzzer,address -x c -o "$work/probe" - 2>/dev/null; then
+	echo "skip: no clang with libFuzzer (Debian: apt install clang libclang-rt-14-dev)"
+	echo "0 passed, 0 failed, 1 skipped"
+	exit 0
+fi
+
+sources() { # NAME: what its fuzzer is made of
+	local core="daemon/audit.c daemon/core.c daemon/grow.c daemon/live.c daemon/policy.c
+		daemon/pool.c daemon/queue.c daemon/release.c daemon/serve.c daemon/share.c
+		daemon/squeeze.c daemon/user.c proto/ledger.c proto/messages.c"
+	case $1 in
+	config) (cd "$top" && ls daemon/config*.c) && echo daemon/policy.c ;;
+	http) (cd "$top" && ls daemon/config*.c) && echo "$core tests/fake_arbiter.c
+		daemon/access.c daemon/http.c daemon/json.c daemon/log.c daemon/seats.c
+		daemon/status.c daemon/status_blocks.c daemon/tune.c daemon/tune_body.c" ;;
+	ledger) echo "$core" ;;
+	messages) echo proto/messages.c ;;
+	tune) echo daemon/tune_body.c daemon/policy.c daemon/config_value.c ;;
+	*) return 1 ;;
+	esac
+}
+
+libraries="libbsd-overlay libcjson inih libevent_core libevent_extra"
+build() { # NAME
+	# shellcheck disable=SC2046
+	(cd "$top" && clang -std=gnu17 -D_GNU_SOURCE -DSYSCONFDIR='"/etc"' \
+		-DPACKAGE_VERSION='"fuzz"' -I. -Iinclude -g -O1 \
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		$(pkg-config --cflags $libraries) "tests/fuzz_$1.c" $(sources "$1") \
+		-o "$work/fuzz_$1" $(pkg-config --libs $libraries) -lm)
+}
+
+fuzz() { # NAME
+	local log=$work/$1.log found=$work/$1.corpus
+	mkdir -p "$found" "$work/$1.crash"
+	[ -z "${BUD_FUZZ_KEEP:-}" ] || found=$top/tests/corpus/$1
+	if ! build "$1" >"$log" 2>&1; then
+		echo "fuzz_$1: does not build"
+		tail -n 20 "$log"
+		return 1
+	fi
+	if ! UBSAN_OPTIONS=print_stacktrace=1 "$work/fuzz_$1" -max_total_time="$seconds" \
+		-max_len=4096 -timeout=20 -artifact_prefix="$work/$1.crash/" \
+		"$found" "$top/tests/corpus/$1" >"$log" 2>&1; then
+		tail -n 40 "$log"
+		find "$work/$1.crash" -type f -exec sh -c 'echo "input:"; base64 "$1"' _ {} \;
+		return 1
+	fi
+	echo "fuzz_$1: $(grep -E '^Done' "$log" | tail -n 1)"
+}
+
+[ $# -gt 0 ] || set -- config http ledger messages tune
+for name in "$@"; do
+	if fuzz "$name"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+done
+echo "$passed passed, $failed failed, 0 skipped"
+[ "$failed" -eq 0 ]
