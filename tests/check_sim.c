@@ -2,8 +2,8 @@
 
 /*
  * What must hold between clients: fairness, shared walls, pressure; and random histories,
- * whose seed is the number of the loop. BUD_SOAK=seconds, above 2, makes more of them, BUD_SEED=n that
- * one alone.
+ * whose seed is the number of the loop. BUD_SOAK=seconds, above 2, makes more of them,
+ * BUD_SEED=n that one alone.
  */
 #include <stdlib.h>
 

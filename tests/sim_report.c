@@ -24,12 +24,17 @@ whole_chunks(uint64_t bytes)
 	return (bytes + CHUNK_SIZE - 1) / CHUNK_SIZE * CHUNK_SIZE;
 }
 
+static uint64_t
+peak_of_trace(const struct sim_options *o, const struct sim_trace *t)
+{
+	return o->peak_of_buffers ? t->peak_buffers : t->peak;
+}
+
 /* The wall is the peak, in sixteen blocks, of which the base is one. */
 static void
 sizes_of_trace(struct sim_options *o, const struct sim_trace *t)
 {
-	uint64_t peak = o->peak_of_buffers ? t->peak_buffers : t->peak;
-	uint64_t block = whole_chunks((peak + 15) / 16);
+	uint64_t block = whole_chunks((peak_of_trace(o, t) + 15) / 16);
 
 	o->clients = 1;
 	o->wall = o->wall != 0 ? o->wall : 16 * block;
@@ -196,7 +201,17 @@ static const char header[] =
     "wait_mean_ms wait_p99_ms growths releases regrowths pressure avg_MiB peak_MiB "
     "avg/fixed jain\n";
 
-/* Waits are of those that asked budd; "fixed" is one area a client as large as its wall. */
+/* What they would pin without bud: each an area as large as its wall, or as the peak of the
+ * trace. */
+static double
+fixed_areas(const struct sim *s)
+{
+	if (s->trace != NULL)
+		return (double)peak_of_trace(&s->options, s->trace);
+	return (double)s->options.wall * s->options.clients;
+}
+
+/* Waits are of those that asked budd. */
 static void
 print_line(const struct sim *s)
 {
@@ -214,7 +229,7 @@ print_line(const struct sim *s)
 	    f->served > 0 ? f->wait_ns / (double)f->served / 1e6 : 0,
 	    percentile_ms(f, 0.99), f->grown, f->released, f->regrown, f->pressures,
 	    average / (double)MIB, (double)f->peak / (double)MIB,
-	    average / ((double)o->wall * o->clients), jain(s));
+	    average / fixed_areas(s), jain(s));
 }
 
 int
