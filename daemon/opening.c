@@ -60,9 +60,6 @@ set_limits(
 	l->wall_max = least(section->wall_max, host_chunks * CHUNK_SIZE);
 	if (l->wall_max < l->wall)
 		l->wall_max = l->wall;
-	if (l->add < l->wall_max / RECORD_BLOCKS_MAX)
-		l->add =
-		    (l->wall_max / RECORD_BLOCKS_MAX + CHUNK_SIZE) & ~(CHUNK_SIZE - 1);
 	l->max_buffer = section->max_buffer;
 	l->headroom = section->headroom;
 	l->weight = section->weight;

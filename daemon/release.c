@@ -9,6 +9,19 @@
  */
 #include "daemon/core.h"
 
+/* As it is set, but large enough for the wall to be reached in the blocks that are left. */
+static uint32_t
+chunks_to_add(const struct pool *p)
+{
+	uint32_t add = (uint32_t)(p->limits.add / CHUNK_SIZE),
+		 wall = pool_wall_chunks(p),
+		 left = wall > p->planned ? wall - p->planned : 0,
+		 blocks = RECORD_BLOCKS_MAX - pool_blocks(p),
+		 least = blocks > 0 ? (left + blocks - 1) / blocks : left;
+
+	return add > least ? add : least;
+}
+
 struct policy_view
 core_view(const struct core *c, const struct pool *p, uint32_t idle_ticks)
 {
@@ -16,7 +29,7 @@ core_view(const struct core *c, const struct pool *p, uint32_t idle_ticks)
 		.idle_blocks = pool_idle_blocks(p, c->tick, idle_ticks),
 		.planned = p->planned,
 		.wall = pool_wall_chunks(p),
-		.add = (uint32_t)(p->limits.add / CHUNK_SIZE),
+		.add = chunks_to_add(p),
 		.headroom =
 		    (uint32_t)((p->limits.headroom + CHUNK_SIZE - 1) / CHUNK_SIZE),
 		.mark_passed = p->mark_passed };

@@ -44,21 +44,6 @@ note(struct changes *n, const char *fmt, ...)
 
 /* --- A pool --- */
 
-/* What `add` has to be at least, for the wall to be reached in the blocks that are left. */
-static uint64_t
-least_add(const struct pool *p)
-{
-	uint64_t left = p->ledger.chunks - p->planned;
-	uint32_t blocks = pool_blocks(p), room = RECORD_BLOCKS_MAX - 1;
-	uint64_t chunks;
-
-	if (left == 0)
-		return CHUNK_SIZE;
-	room = blocks < room ? room - blocks : 1;
-	chunks = (left + room - 1) / room;
-	return chunks * CHUNK_SIZE;
-}
-
 static int
 check_pool(const struct pool *p, const struct tune_pool *t, struct tune_why *why)
 {
@@ -72,12 +57,11 @@ check_pool(const struct pool *p, const struct tune_pool *t, struct tune_why *why
 		    "can have larger)",
 		    t->wall, l->base, l->wall_max);
 	if (has(t->given, TUNE_POOL_ADD) &&
-	    (t->add < least_add(p) || t->add > l->wall_max))
+	    (t->add < CHUNK_SIZE || t->add > l->wall_max))
 		return tune_because(why,
-		    "add: %" PRIu64 " is out of range: give %" PRIu64
-		    " (or the pool could need more than %u blocks) to %" PRIu64
+		    "add: %" PRIu64 " is out of range: give %" PRIu64 " to %" PRIu64
 		    " (wall_max)",
-		    t->add, least_add(p), RECORD_BLOCKS_MAX - 1, l->wall_max);
+		    t->add, CHUNK_SIZE, l->wall_max);
 	return 0;
 }
 

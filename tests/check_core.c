@@ -243,6 +243,24 @@ START_TEST(a_rest_of_the_wall_smaller_than_a_block_stays_unused)
 }
 END_TEST
 
+/* A wall raised by far: the record has room for so many blocks and no more. */
+START_TEST(blocks_are_as_large_as_the_wall_needs_them_to_be_reached)
+{
+	const uint32_t base = 1, add = 1, wall = 2 * RECORD_BLOCKS_MAX;
+	struct world_pool *p = open_full_pool(base, add, wall);
+
+	while (p->pool.planned < wall) {
+		uint64_t tag = world_ask(w, p, CHUNKS(1), 1, FOR_EVER);
+
+		world_answer_all(w);
+		ck_assert_int_eq(state(p, tag), WORLD_USED);
+	}
+	ck_assert_uint_eq(
+	    p->record->block_chunks[1], 3); /* of 2047 chunks in 1023 blocks */
+	ck_assert_uint_le(pool_blocks(&p->pool), RECORD_BLOCKS_MAX);
+}
+END_TEST
+
 /* --- Order --- */
 
 START_TEST(nobody_overtakes_not_even_a_small_one_a_large_one)
@@ -1113,6 +1131,7 @@ add_requests(TCase *t)
 	tcase_add_test(t, a_block_is_at_least_as_large_as_the_request);
 	tcase_add_test(t, a_new_block_may_continue_the_free_end_of_the_last_one);
 	tcase_add_test(t, a_rest_of_the_wall_smaller_than_a_block_stays_unused);
+	tcase_add_test(t, blocks_are_as_large_as_the_wall_needs_them_to_be_reached);
 	tcase_add_test(t, nobody_overtakes_not_even_a_small_one_a_large_one);
 	tcase_add_test(t, requests_are_served_in_the_order_of_their_arrival);
 	tcase_add_test(t, several_turns_are_out_when_their_sum_fits);

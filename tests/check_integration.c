@@ -183,6 +183,29 @@ START_TEST(a_pool_grows_to_its_wall_and_not_beyond)
 }
 END_TEST
 
+/* However far its wall could be raised: here 4096 times. */
+START_TEST(a_pool_that_wants_less_than_its_section_has_grows_as_it_wishes)
+{
+	struct bud_config wishes = {
+		.socket = d.socket,
+		.size = sizeof(wishes),
+		.base = 256 * KIB,
+		.add = 256 * KIB,
+		.wall = WALL,
+	};
+
+	bud_close(pool);
+	daemon_stop(&d);
+	daemon_start(&d, "[host]\nwall = 4G\n[pool default]\nwall = 1G\n");
+	daemon_snapshot(&d, &before);
+	ck_assert_int_eq(bud_open(&pool, &wishes), 0);
+	for (size_t i = 0; i < WALL / (256 * KIB); i++)
+		get(256 * KIB);
+	ck_assert_uint_eq(stat_of(pool).add, 256 * KIB);
+	ck_assert_uint_eq(stat_of(pool).blocks, 4);
+}
+END_TEST
+
 START_TEST(only_the_base_is_pinned_before_anybody_asks)
 {
 	ck_assert_uint_eq(stat_of(pool).pinned, CHUNK);
@@ -584,6 +607,8 @@ main(void)
 	tcase_set_timeout(steady, 60);
 	tcase_add_checked_fixture(steady, enter_steady, leave);
 	tcase_add_test(steady, a_pool_grows_to_its_wall_and_not_beyond);
+	tcase_add_test(
+	    steady, a_pool_that_wants_less_than_its_section_has_grows_as_it_wishes);
 	tcase_add_test(steady, only_the_base_is_pinned_before_anybody_asks);
 	tcase_add_test(steady, one_buffer_may_be_as_large_as_the_wall);
 	tcase_add_test(steady, a_local_try_does_not_grow_the_pool);

@@ -298,31 +298,13 @@ START_TEST(wall_lies_between_base_and_wall_max)
 }
 END_TEST
 
-/* Of 4096 chunks 12 are planned, in 2 blocks; 1021 may come. */
-START_TEST(add_has_to_reach_wall_max_in_the_blocks_that_are_left)
+START_TEST(add_lies_between_a_chunk_and_wall_max)
 {
-	ck_assert_int_eq(tune("{\"add\":786432}"), -1); /* 3 chunks */
-	SAYS("add: 786432 is out of range: give 1048576");
-	ck_assert_int_eq(tune("{\"add\":1048576}"), 0);
+	ck_assert_int_eq(tune("{\"add\":262144}"), 0);
+	ck_assert_uint_eq(first->pool.limits.add, CHUNK_SIZE);
 	ck_assert_int_eq(tune("{\"add\":1073741824}"), 0);
 	ck_assert_int_eq(tune("{\"add\":1074003968}"), -1);
-}
-END_TEST
-
-START_TEST(pool_of_many_small_blocks_needs_a_larger_add)
-{
-	struct tune_pool t;
-
-	for (unsigned int i = 0; i < 1018; i++) /* 1020 blocks, 1030 chunks */
-		fake_grow(&fake, first, 1, 1);
-	ck_assert_int_eq(read_pool("{\"add\":267911168}", &t), 0); /* 1022 chunks */
-	ck_assert_int_eq(tune_pool(first, &t, 0, &why), 0);
-	t.add -= CHUNK_SIZE;
-	ck_assert_int_eq(tune_pool(first, &t, 0, &why), -1);
-	for (unsigned int i = 0; i < 4; i++) /* to the last block that there can be */
-		fake_grow(&fake, first, 1, 1);
-	ck_assert_int_eq(tune_pool(first, &t, 0, &why), -1);
-	SAYS("1023 blocks");
+	SAYS("add: 1074003968 is out of range: give 262144 to 1073741824 (wall_max)");
 }
 END_TEST
 
@@ -332,7 +314,7 @@ START_TEST(refused_change_leaves_everything_as_it_was)
 
 	ck_assert_int_eq(
 	    tune("{\"weight\":9,\"check_idle\":false,"
-		 "\"policy\":\"several\",\"wall\":67108864,\"add\":262144}"),
+		 "\"policy\":\"several\",\"wall\":67108864,\"add\":1074003968}"),
 	    -1);
 	ck_assert_mem_eq(&before, &first->pool.limits, sizeof(before));
 	ck_assert_uint_eq(fake_rewinds, 0);
@@ -504,8 +486,7 @@ add_changes(Suite *s)
 	tcase_add_test(t, pool_takes_all_that_is_given_and_keeps_the_rest);
 	tcase_add_test(t, timer_is_set_after_each_change);
 	tcase_add_test(t, wall_lies_between_base_and_wall_max);
-	tcase_add_test(t, add_has_to_reach_wall_max_in_the_blocks_that_are_left);
-	tcase_add_test(t, pool_of_many_small_blocks_needs_a_larger_add);
+	tcase_add_test(t, add_lies_between_a_chunk_and_wall_max);
 	tcase_add_test(t, refused_change_leaves_everything_as_it_was);
 	tcase_add_test(t, raised_wall_serves_the_queue);
 	tcase_add_test(t, lowered_wall_releases_what_is_empty);
