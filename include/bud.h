@@ -19,20 +19,21 @@
  *	}
  *
  * Threads: a pool serves all threads of the process that opened it. The library starts
- *no thread and installs no signal handler, and prints only when BUD_DEBUG is set in the
+ * no thread, installs no signal handler, and prints only when BUD_DEBUG is set in the
  * environment (or when it aborts the process over a bad bud_free()).
  *
  * fork: the child has no pool; each call returns EINVAL there, bud_free() and
- *bud_close() do nothing. It may open pools of its own. Descriptors close on exec.
+ * bud_close() do nothing. It may open pools of its own. Descriptors close on exec.
  *
  * Errors: functions that return int return 0 or a negative errno; bud_alloc() returns
- *NULL and sets errno. None returns EINTR. Where a call may need budd:
+ * NULL and sets errno. None returns EINTR. Where a call may need budd:
  *
  *	EAGAIN		the timeout was 0, and nothing can be had without waiting
  *	ETIMEDOUT	the timeout passed
  *	EMSGSIZE	more than the pool can ever hold in one piece
- *	EINVAL		a size of 0 (or another argument out of range); a pool of before
- *fork() ENOMEM		the process itself is out of memory
+ *	EINVAL		a size of 0, or another argument out of range; or a pool of
+ *			the parent, after fork()
+ *	ENOMEM		the process itself is out of memory
  *	EACCES		budd does not let this user open that pool
  *	ECANCELED	cancelled, or the pool was closed meanwhile
  *	ENOTCONN	budd is away: what is mapped works on, nothing new can be had
@@ -59,7 +60,7 @@ struct bud_request;
  * @size:	sizeof(struct bud_config), so that later versions can add to it
  * @socket:	path of budd's socket; NULL: $BUD_SOCKET, else the path built in
  * @pool:	section of budd.conf to open; NULL: "default". A name without a section
- *of its own gets the limits of "default" and serves as a label
+ *		of its own gets the limits of "default", and serves as a label
  * @base:	bytes pinned at once and kept; 0: as the section says
  * @add:	bytes of each additional block; 0: as the section says
  * @wall:	most bytes ever pinned; 0: as the section says
@@ -140,7 +141,7 @@ void bud_close(struct bud_pool *pool);
  * @pool:	an open pool; any thread
  * @size:	bytes, at least 1; rounded up to 4 KiB x 2^k
  * @timeout_ms:	longest wait for our turn in the queue; 0 does not queue (though the
- *pool may grow for us), -1 waits without end
+ *		pool may grow for us), -1 waits without end
  *
  * Costs no system call while the pool has room and nobody queues. The buffer is aligned
  * to its rounded size up to 256 KiB, never moves and never swaps; it is the caller's

@@ -31,7 +31,7 @@ int wire_send(
  * @size:	room in @msg; a longer record is WIRE_E_BAD
  * @lenp:	receives the record's length
  * @fds:	room for @nfds descriptors, close-on-exec, the caller's to close; unused
- *ones are set to -1
+ *		ones are set to -1
  * @nfds:	most descriptors that are welcome, 0..WIRE_FDS_MAX; more are closed and
  *		WIRE_E_BAD
  *
