@@ -216,6 +216,17 @@ on_answer(struct arbiter *a, const struct channel_msg *msg, int fd)
 }
 
 static void
+on_ping(struct arbiter *a)
+{
+	struct channel_msg pong = { .type = CHANNEL_PONG };
+	struct pool *p;
+
+	TAILQ_FOREACH (p, &a->core.pools, entry)
+		pong.waiting += p->queue.length;
+	arbiter_tell_keeper(a, &pong);
+}
+
+static void
 on_message(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 {
 	switch ((enum channel_type)msg->type) {
@@ -234,6 +245,10 @@ on_message(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 	case CHANNEL_RELOAD:
 		arbiter_reload(a, msg->host_wall);
 		return;
+	case CHANNEL_PING:
+		on_ping(a);
+		return;
+	case CHANNEL_PONG:
 	case CHANNEL_CREATE:
 	case CHANNEL_PIN:
 	case CHANNEL_UNPIN:
@@ -300,6 +315,7 @@ arbiter_fini(struct arbiter *a)
 {
 	struct session *s;
 
+	core_freeze(&a->core);
 	while ((s = TAILQ_FIRST(&a->sessions)) != NULL) {
 		if (session_has_pool(s))
 			core_close(&a->core, &s->pool, clock_now());

@@ -12,6 +12,7 @@
  *   UNPINNED id, pinned                        END id                session and pool
  *   AUDITED id, what was not locked, error     AUDIT id, from, to    one slice
  *   RELOAD host_wall; the configuration changed
+ *   PING                                       PONG waiting        it is alive
  *
  * The keeper answers CREATE, PIN, UNPIN and AUDIT, in their order, each once; answers about a
  * session that the arbiter has ended meanwhile are passed over.
@@ -40,6 +41,8 @@ enum channel_type {
 	CHANNEL_END,
 	CHANNEL_AUDIT,
 	CHANNEL_AUDITED,
+	CHANNEL_PING,
+	CHANNEL_PONG,
 };
 
 struct channel_msg {
@@ -57,6 +60,7 @@ struct channel_msg {
 	uid_t uid;
 	gid_t gid;
 	uint64_t host_wall;         /* RELOAD: bytes */
+	uint64_t waiting;           /* PONG: requests that queue, of all pools */
 	char name[PROTO_NAME_SIZE]; /* CREATE, SESSION: of the pool */
 	struct proto_welcome welcome;
 };

@@ -30,6 +30,12 @@ core_init(struct core *c, const struct core_params *params, const struct core_op
 }
 
 void
+core_freeze(struct core *c)
+{
+	c->sharing = true; /* share_serve() is never left */
+}
+
+void
 core_fini(struct core *c)
 {
 	assert(TAILQ_EMPTY(&c->pools));

@@ -104,6 +104,9 @@ struct core {
 
 void core_init(struct core *c, const struct core_params *params,
     const struct core_ops *ops, void *ctx);
+/** core_freeze() - nobody is served any more, whatever becomes free: pools outlive this core,
+ * and what it would begin now, another would have to finish */
+void core_freeze(struct core *c);
 /** core_fini() - every pool must have been closed */
 void core_fini(struct core *c);
 /** core_set_params() - after the configuration was read again */

@@ -182,6 +182,52 @@ heap_unpin(struct heap *h, uint32_t to)
 	h->pinned = to;
 }
 
+static bool
+has_size(int fd, size_t size)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_size == (off_t)size;
+}
+
+static int
+take_over(struct heap *h, uint32_t pinned)
+{
+	int r;
+
+	if ((r = map_private_to_us(
+		 h->memory, h->chunks * CHUNK_SIZE, &h->memory_addr)) != 0 ||
+	    (r = map_private_to_us(
+		 h->ledger, ledger_size(h->chunks), &h->ledger_addr)) != 0)
+		return r;
+	/* Slices that were being pinned, or given back. */
+	unpin_memory(h, h->chunks, pinned);
+	unlock_ledger(h, h->chunks, pinned);
+	if ((r = lock_pages(h->memory_addr, pinned * CHUNK_SIZE)) != 0 ||
+	    (r = lock_pages(h->ledger_addr, ledger_resident(h->chunks, 0))) != 0)
+		return r;
+	return lock_ledger(h, 0, pinned);
+}
+
+int
+heap_adopt(struct heap *h, int memory, int ledger, uint32_t chunks, uint32_t pinned)
+{
+	int r;
+
+	if (chunks == 0 || chunks > CHUNKS_MAX || pinned > chunks ||
+	    !has_size(memory, chunks * CHUNK_SIZE) ||
+	    !has_size(ledger, ledger_size(chunks)))
+		return -EPROTO;
+	*h = (struct heap){ .memory = memory, .ledger = ledger, .chunks = chunks };
+	if ((r = take_over(h, pinned)) == 0) {
+		h->pinned = pinned;
+		return 0;
+	}
+	h->memory = h->ledger = -1; /* the caller's */
+	heap_fini(h);
+	return r;
+}
+
 uint64_t
 heap_charge(uint32_t chunks, uint32_t pinned)
 {

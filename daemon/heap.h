@@ -24,6 +24,11 @@ struct heap {
 /** heap_init() - make both memfds, @chunks long and empty; locks the ledger's header
  * Return: 0 or a negative errno (ENOMEM, EAGAIN: the limit of locked memory) */
 int heap_init(struct heap *h, uint32_t chunks);
+/** heap_adopt() - take over an earlier keeper's: locks the first @pinned of @chunks again,
+ * and gives back what lies beyond them; both memfds become the heap's on success only
+ * Return: 0; -EPROTO: they are none of such a pool; or what heap_init() says */
+int heap_adopt(
+    struct heap *h, int memory, int ledger, uint32_t chunks, uint32_t pinned);
 /** heap_fini() - unlocks, unmaps and closes; fine for HEAP_EMPTY and the half-built */
 void heap_fini(struct heap *h);
 

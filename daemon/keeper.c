@@ -15,6 +15,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <libutil.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -33,6 +34,8 @@
 #include "daemon/heap.h"
 #include "daemon/hostwall.h"
 #include "daemon/log.h"
+#include "daemon/pulse.h"
+#include "daemon/systemd.h"
 #include "daemon/vault.h"
 #include "proto/wire.h"
 
@@ -46,7 +49,7 @@ struct keeper {
 	int signals;
 	int channel; /* -1: no arbiter */
 	pid_t arbiter;
-	uint32_t restarts;
+	struct pulse pulse;
 	struct instant started;
 	struct instant arbiter_started;
 	struct instant accept_from; /* no accept() before this */
@@ -188,7 +191,7 @@ run_arbiter(struct keeper *k, int channel)
 		.records = k->vault.records,
 		.slots = k->vault.table->slots,
 		.keeper_pid = getppid(),
-		.restarts = k->restarts,
+		.restarts = k->vault.table->restarts,
 		.started = k->started,
 		.host_wall = k->vault.host_wall,
 		.config_path = k->spec.config_path,
@@ -230,6 +233,7 @@ start_arbiter(struct keeper *k)
 	}
 	k->channel = pair[0];
 	k->handed_over = 0;
+	pulse_begin(&k->pulse, clock_now());
 	k->ready_said = k->reloaded = false;
 }
 
@@ -260,7 +264,7 @@ reap_arbiter(struct keeper *k)
 	    WIFSIGNALED(status) ? "was killed by signal" : "ended with status",
 	    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	k->arbiter = 0;
-	k->restarts++;
+	k->vault.table->restarts++;
 	obey_the_dead(k);
 	close_channel(k);
 }
@@ -310,16 +314,20 @@ reload(struct keeper *k)
 		config_free(config);
 		return;
 	}
-	if (config->host.clients_max > k->vault.table->slots)
-		log_warn("keeper",
-		    "clients_max %u needs a restart; until then it is %u",
-		    config->host.clients_max, k->vault.table->slots);
 	config_free(k->spec.config);
 	k->spec.config = config;
 	k->vault.host_wall = wall;
 	k->vault.user_clients = config->host.user_clients;
 	k->reloaded = true;
 	log_info("keeper", "the configuration was read again");
+}
+
+static void
+on_hangup(struct keeper *k)
+{
+	systemd_say_reloading();
+	reload(k);
+	systemd_say_ready();
 }
 
 static void
@@ -331,7 +339,7 @@ on_signal(struct keeper *k)
 		if (info.ssi_signo == SIGCHLD)
 			reap_arbiter(k);
 		else if (info.ssi_signo == SIGHUP)
-			reload(k);
+			on_hangup(k);
 		else
 			k->stop = true;
 	}
@@ -352,6 +360,45 @@ open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* --- The pulse --- */
+
+static void
+take_pulse(struct keeper *k)
+{
+	struct channel_mail mail = { .msg = { .type = CHANNEL_PING } };
+
+	vault_end_foreign(&k->vault);
+	pulse_asked(&k->pulse);
+	tell(k, &mail);
+}
+
+static void
+on_pong(struct keeper *k, const struct channel_msg *msg)
+{
+	const struct vault *v = &k->vault;
+	char pinned[8], wall[8], line[256];
+
+	humanize_number(pinned, sizeof(pinned), (int64_t)v->locked, "B", HN_AUTOSCALE,
+	    HN_B | HN_NOSPACE | HN_DECIMAL | HN_IEC_PREFIXES);
+	humanize_number(wall, sizeof(wall), (int64_t)v->host_wall, "B", HN_AUTOSCALE,
+	    HN_B | HN_NOSPACE | HN_DECIMAL | HN_IEC_PREFIXES);
+	snprintf(line, sizeof(line), "%u pools, %s of %s pinned, %llu waiting%s",
+	    vault_pools(v), pinned, wall, (unsigned long long)msg->waiting,
+	    v->store_is_short ? "; the descriptor store is full" : "");
+	pulse_answered(&k->pulse, clock_now(), line);
+}
+
+static void
+end_stuck_arbiter(struct keeper *k)
+{
+	if (k->arbiter <= 0 || !pulse_is_stuck(&k->pulse, clock_now()))
+		return;
+	log_err(
+	    "keeper", "the arbiter (pid %d) does not answer, and is ended", k->arbiter);
+	k->pulse.stuck = INSTANT_NEVER;
+	kill(k->arbiter, SIGKILL); /* SIGCHLD goes on from here */
+}
+
 /* --- The loop --- */
 
 static void
@@ -364,6 +411,10 @@ on_channel(struct keeper *k)
 
 	if (r == WIRE_E_AGAIN)
 		return;
+	if (r == 0 && len == sizeof(msg) && msg.type == CHANNEL_PONG) {
+		on_pong(k, &msg);
+		return;
+	}
 	if (r == 0 && len == sizeof(msg)) {
 		if (vault_obey(&k->vault, &msg, &answer))
 			tell(k, &answer);
@@ -381,10 +432,12 @@ is_quiet(struct keeper *k)
 {
 	if (k->channel == -1 || hand_over(k) || k->mail_waits)
 		return false;
-	if (!k->reloaded)
-		return true;
-	k->reloaded = false;
-	tell_reload(k);
+	if (k->reloaded) {
+		k->reloaded = false;
+		tell_reload(k);
+	} else if (pulse_is_due(&k->pulse, clock_now())) {
+		take_pulse(k);
+	}
 	return !k->mail_waits;
 }
 
@@ -395,7 +448,9 @@ timeout_ms(const struct keeper *k, bool quiet)
 		return restart_pause_ms(k);
 	if (k->channel != -1 && !quiet && !k->mail_waits)
 		return 0; /* there is more to hand over */
-	return instant_before(clock_now(), k->accept_from) ? ACCEPT_PAUSE_MS : -1;
+	if (instant_before(clock_now(), k->accept_from))
+		return ACCEPT_PAUSE_MS;
+	return pulse_wait_ms(&k->pulse, clock_now());
 }
 
 static void
@@ -426,6 +481,7 @@ turn(struct keeper *k)
 		start_arbiter(k);
 		return; /* what was polled is not of this one's channel */
 	}
+	end_stuck_arbiter(k);
 	flush_mail(k);
 	if (k->channel != -1 && quiet && fds[CHANNEL].revents != 0)
 		on_channel(k);
@@ -437,7 +493,7 @@ int
 keeper_main(const struct keeper_spec *spec)
 {
 	struct keeper k = { .spec = *spec, .channel = -1, .started = clock_now() };
-	int r = vault_init(&k.vault, spec->config->host.clients_max, spec->host_wall);
+	int r = vault_init(&k.vault, spec->store, spec->host_wall);
 
 	if (r == 0 && (k.signals = open_signals()) == -1)
 		r = -errno;
@@ -448,9 +504,11 @@ keeper_main(const struct keeper_spec *spec)
 	}
 	k.vault.user_clients = spec->config->host.user_clients;
 	prctl(PR_SET_DUMPABLE, 0);
+	pulse_init(&k.pulse);
 	start_arbiter(&k);
 	while (!k.stop)
 		turn(&k);
+	systemd_say_stopping();
 	log_info("keeper", "stopping: %u clients, %llu bytes are unlocked",
 	    k.vault.sessions, (unsigned long long)k.vault.locked);
 	end_arbiter(&k);

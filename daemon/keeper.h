@@ -12,11 +12,13 @@
 #include <stdint.h>
 
 struct config;
+struct store;
 
 struct keeper_spec {
 	int client_listener;
 	int status_listener;
-	uint64_t host_wall; /* bytes; what config leaves open has been found out */
+	struct store *store; /* what an earlier keeper left, and where ours goes */
+	uint64_t host_wall;  /* bytes; what config leaves open has been found out */
 	const char *config_path;
 	struct config *config; /* becomes the keeper's */
 };

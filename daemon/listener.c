@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <libutil.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -292,6 +293,33 @@ listener_open(struct listener *l, const char *path, int type, mode_t mode, char 
 	l->dev = st.st_dev;
 	l->ino = st.st_ino;
 	strlcpy(l->path, path, sizeof(l->path));
+	return 0;
+}
+
+static int
+socket_option(int fd, int name)
+{
+	int value;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) == 0 ? value : -1;
+}
+
+int
+listener_adopt(struct listener *l, int fd, int type, char *why, size_t why_size)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	assert(l->fd == -1);
+	if (flags == -1 || socket_option(fd, SO_DOMAIN) != AF_UNIX ||
+	    socket_option(fd, SO_TYPE) != type || socket_option(fd, SO_ACCEPTCONN) != 1)
+		return refuse(why, why_size, -EPROTOTYPE,
+		    "the service manager passed a descriptor that is no listening "
+		    "UNIX socket of type %s: look at the .socket units",
+		    type == SOCK_SEQPACKET ? "SEQPACKET" : "STREAM");
+	fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	l->fd = fd;
+	l->path[0] = '\0';
 	return 0;
 }
 

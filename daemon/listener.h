@@ -66,6 +66,15 @@ void listener_write_pid(struct listener *l);
 int listener_open(struct listener *l, const char *path, int type, mode_t mode,
     char *why, size_t why_size);
 
+/**
+ * listener_adopt() - take a listening socket that the service manager made
+ * @l:		LISTENER_EMPTY; no lock is needed, since the manager starts one of us
+ * @fd:		becomes the listener's on success only; it is made non-blocking
+ *
+ * Return: 0, or -EPROTOTYPE: it is none of @type that listens
+ */
+int listener_adopt(struct listener *l, int fd, int type, char *why, size_t why_size);
+
 /** listener_close() - close it, unlink the path if it is still our socket, and then the
  * lock. Fine on an empty one, and a second time. */
 void listener_close(struct listener *l);

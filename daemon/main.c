@@ -20,6 +20,7 @@
 #include "daemon/keeper.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
+#include "daemon/store.h"
 #include "proto/ledger.h"
 
 struct options {
@@ -143,16 +144,35 @@ close_listeners(void)
 	listener_close(&clients);
 }
 
+/* One from the service manager, or, from nowhere, our own. */
+static int
+open_clients(const struct options *o, int fd, char *why, size_t why_size)
+{
+	int r;
+
+	if (fd != -1)
+		return listener_adopt(&clients, fd, SOCK_SEQPACKET, why, why_size);
+	if ((r = listener_lock(&clients, o->socket_path, why, why_size)) != 0)
+		return r;
+	return listener_open(
+	    &clients, o->socket_path, SOCK_SEQPACKET, 0666, why, why_size);
+}
+
+static int
+open_status(const struct options *o, int fd, char *why, size_t why_size)
+{
+	if (fd != -1)
+		return listener_adopt(&status, fd, SOCK_STREAM, why, why_size);
+	return listener_open(&status, o->status_path, SOCK_STREAM, 0666, why, why_size);
+}
+
 static void
-open_listeners(const struct options *o)
+open_listeners(const struct options *o, struct store *st)
 {
 	char why[512];
 
-	if (listener_lock(&clients, o->socket_path, why, sizeof(why)) != 0 ||
-	    listener_open(&clients, o->socket_path, SOCK_SEQPACKET, 0666, why,
-		sizeof(why)) != 0 ||
-	    listener_open(
-		&status, o->status_path, SOCK_STREAM, 0666, why, sizeof(why)) != 0) {
+	if (open_clients(o, store_take(st, STORE_CLIENTS), why, sizeof(why)) != 0 ||
+	    open_status(o, store_take(st, STORE_STATUS), why, sizeof(why)) != 0) {
 		close_listeners();
 		errx(1, "%s", why);
 	}
@@ -174,6 +194,7 @@ main(int argc, char **argv)
 	struct options o = { .socket_path = BUD_SOCKET_PATH,
 		.status_path = BUD_STATUS_SOCKET_PATH };
 	struct keeper_spec spec = { 0 };
+	struct store store;
 	char why[512];
 	int r;
 
@@ -190,7 +211,9 @@ main(int argc, char **argv)
 		sizeof(why)) != 0)
 		errx(1, "%s", why);
 	log_init(true);
-	open_listeners(&o);
+	if ((r = store_init(&store)) != 0)
+		errc(1, -r, "descriptors of the service manager");
+	open_listeners(&o, &store);
 	if (!o.foreground)
 		go_to_background();
 	log_init(o.foreground);
@@ -202,9 +225,11 @@ main(int argc, char **argv)
 	    PACKAGE_VERSION, (unsigned long long)spec.host_wall, o.socket_path,
 	    o.status_path);
 	spec.config_path = o.config_path;
+	spec.store = &store;
 	spec.client_listener = clients.fd;
 	spec.status_listener = status.fd;
 	r = keeper_main(&spec);
 	close_listeners();
+	store_fini(&store);
 	return r;
 }

@@ -3,8 +3,14 @@
 /*
  * The keeper's table: a slot for each session, with its pool.
  *
- * It lies in a memfd of its own, so that it can outlive the keeper. A slot becomes valid,
- * and its pool does, by one last store of `state`.
+ * It lies in a memfd of its own, which outlives the keeper in the manager's store (store.h).
+ * A slot becomes valid, and its pool does, by one last store of `state`; `pinned` is raised
+ * after pages have been locked, and lowered before they are given back. What a keeper that
+ * dies between two steps leaves behind is therefore a pool that its client has not been told
+ * of, and goes; or pages beyond the prefix, and these go.
+ *
+ * `layout` names the layout of everything that outlives a keeper: the table's, the records',
+ * the ledger's. A keeper that meets another one holds those pools as they are: foreign.h.
  */
 #ifndef DAEMON_TABLE_H
 #define DAEMON_TABLE_H
@@ -13,16 +19,20 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "proto/ledger.h"
 #include "proto/messages.h"
 
 #define TABLE_MAGIC   0x00656c6261746462ULL
-#define TABLE_VERSION 1u
+#define TABLE_VERSION 2u /* of table and records; raised with every change of them */
+#define TABLE_LAYOUT  (TABLE_VERSION << 16 | LEDGER_VERSION << 8 | PROTO_VERSION)
+#define TABLE_SLOTS   10000u
 
 enum slot_state {
 	SLOT_FREE,
 	SLOT_SESSION, /* connected */
 	SLOT_POOL,    /* its memory exists, the client has not been told */
 	SLOT_OPEN,    /* the client has its memory */
+	SLOT_FOREIGN, /* of a budd of another layout */
 };
 
 struct slot {
@@ -38,16 +48,19 @@ struct slot {
 
 struct table {
 	uint64_t magic;
-	uint32_t version;
+	uint32_t layout;
 	uint32_t slots;
 	uint32_t last_id;
-	uint32_t reserved;
+	uint32_t restarts; /* deaths of arbiters, under all keepers */
 	struct slot slot[];
 };
 
-/** table_create() - a table of @slots free slots; receives its memfd in @fdp
+/** table_create() - a table of TABLE_SLOTS free slots; receives its memfd in @fdp
  * Return: NULL and errno */
-struct table *table_create(uint32_t slots, int *fdp);
+struct table *table_create(int *fdp);
+/** table_adopt() - an earlier keeper's; @fd becomes the table's on success only
+ * Return: NULL: it is none, or of another layout */
+struct table *table_adopt(int fd);
 void table_free(struct table *t, int fd);
 
 #endif

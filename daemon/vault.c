@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,30 +14,30 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "daemon/config.h"
 #include "daemon/core.h"
 #include "daemon/heap.h"
 #include "daemon/heap_audit.h"
 #include "daemon/log.h"
 #include "daemon/record.h"
+#include "daemon/store.h"
 #include "proto/wire.h"
-
-/* What belongs to a slot and cannot lie in shared memory. */
-struct holding {
-	int sock;
-	int pidfd; /* -1: none */
-	struct heap heap;
-};
-
-#define HOLDING_EMPTY ((struct holding){ .sock = -1, .pidfd = -1, .heap = HEAP_EMPTY })
 
 /* --- Life --- */
 
-static int
-create_records(uint32_t slots)
-{
-	int fd = memfd_create("bud-records", MFD_CLOEXEC);
+#define RECORDS_SIZE ((off_t)TABLE_SLOTS * RECORD_STRIDE)
 
-	if (fd != -1 && ftruncate(fd, (off_t)slots * RECORD_STRIDE) == -1) {
+static_assert(TABLE_SLOTS >= CONFIG_CLIENTS_MAX, "a slot for each client");
+
+/* Sealed: a shorter one would end whoever has mapped it. */
+static int
+create_records(void)
+{
+	int fd = memfd_create("bud-records", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd != -1 && (ftruncate(fd, RECORDS_SIZE) == -1 ||
+			    fcntl(fd, F_ADD_SEALS,
+				F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == -1)) {
 		close(fd);
 		fd = -1;
 	}
@@ -44,20 +45,31 @@ create_records(uint32_t slots)
 }
 
 int
-vault_init(struct vault *v, uint32_t slots, uint64_t host_wall)
+vault_create_tables(struct vault *v)
+{
+	if ((v->table = table_create(&v->table_fd)) == NULL ||
+	    (v->records = create_records()) == -1)
+		return -errno;
+	store_keep(v->store, STORE_TABLE, &v->table_fd, 1);
+	store_keep(v->store, STORE_RECORDS, &v->records, 1);
+	return 0;
+}
+
+int
+vault_init(struct vault *v, struct store *store, uint64_t host_wall)
 {
 	*v = (struct vault){
-		.table_fd = -1, .records = -1, .pagemap = -1, .host_wall = host_wall
+		.store = store,
+		.table_fd = -1,
+		.records = -1,
+		.pagemap = heap_audit_open(),
+		.host_wall = host_wall,
 	};
-	if ((v->holdings = calloc(slots, sizeof(*v->holdings))) == NULL)
+	if ((v->holdings = calloc(TABLE_SLOTS, sizeof(*v->holdings))) == NULL)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < slots; i++)
+	for (uint32_t i = 0; i < TABLE_SLOTS; i++)
 		v->holdings[i] = HOLDING_EMPTY;
-	if ((v->table = table_create(slots, &v->table_fd)) == NULL)
-		return -errno;
-	v->records = create_records(slots);
-	v->pagemap = heap_audit_open();
-	return v->records != -1 ? 0 : -errno;
+	return vault_adopt(v);
 }
 
 static void
@@ -75,6 +87,7 @@ vault_leave(struct vault *v)
 		close_fd(v->holdings[i].pidfd);
 		close_fd(v->holdings[i].heap.memory);
 		close_fd(v->holdings[i].heap.ledger);
+		close_fd(v->holdings[i].foreign.pidfd);
 	}
 	close_fd(v->pagemap);
 	table_free(v->table, v->table_fd);
@@ -87,6 +100,22 @@ static bool
 in_use(const struct vault *v, uint32_t slot)
 {
 	return atomic_load(&v->table->slot[slot].state) != SLOT_FREE;
+}
+
+static bool
+is_foreign(const struct vault *v, uint32_t slot)
+{
+	return atomic_load(&v->table->slot[slot].state) == SLOT_FOREIGN;
+}
+
+uint32_t
+vault_pools(const struct vault *v)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < v->table->slots; i++)
+		n += atomic_load(&v->table->slot[i].state) == SLOT_OPEN;
+	return n;
 }
 
 static void
@@ -123,7 +152,7 @@ vault_next(const struct vault *v, uint32_t *slotp, struct channel_mail *mail)
 	while (*slotp < v->table->slots) {
 		uint32_t slot = (*slotp)++;
 
-		if (!in_use(v, slot))
+		if (!in_use(v, slot) || is_foreign(v, slot))
 			continue;
 		session_mail(v, slot, mail);
 		return true;
@@ -200,14 +229,44 @@ destroy_pool(struct vault *v, struct slot *s, struct holding *h)
 }
 
 static void
+unstore(struct vault *v, uint32_t slot)
+{
+	struct store_name name = store_name_of(slot);
+
+	if (v->holdings[slot].stored == 0)
+		return;
+	store_drop(v->store, name.s, v->holdings[slot].stored);
+	v->holdings[slot].stored = 0;
+}
+
+static void
 end_session(struct vault *v, struct slot *s, struct holding *h)
 {
+	unstore(v, (uint32_t)(h - v->holdings));
 	destroy_pool(v, s, h);
 	close_fd(h->sock);
 	close_fd(h->pidfd);
 	*h = HOLDING_EMPTY;
 	atomic_store(&s->state, SLOT_FREE);
 	v->sessions--;
+}
+
+void
+vault_end_foreign(struct vault *v)
+{
+	for (uint32_t i = 0; v->foreign > 0 && i < v->table->slots; i++) {
+		struct holding *h = &v->holdings[i];
+
+		if (!is_foreign(v, i) || !foreign_is_over(&h->foreign))
+			continue;
+		log_info("keeper", "slot %u of another budd: its process has ended", i);
+		unstore(v, i);
+		v->locked -= h->foreign.locked;
+		foreign_fini(&h->foreign);
+		*h = HOLDING_EMPTY;
+		atomic_store(&v->table->slot[i].state, SLOT_FREE);
+		v->foreign--;
+	}
 }
 
 void
@@ -221,9 +280,12 @@ vault_forget_unwelcomed(struct vault *v)
 void
 vault_fini(struct vault *v)
 {
-	for (uint32_t i = 0; v->table != NULL && i < v->table->slots; i++)
-		if (in_use(v, i))
-			end_session(v, &v->table->slot[i], &v->holdings[i]);
+	for (uint32_t i = 0; v->holdings != NULL && i < TABLE_SLOTS; i++) {
+		close_fd(v->holdings[i].sock);
+		close_fd(v->holdings[i].pidfd);
+		heap_fini(&v->holdings[i].heap);
+		foreign_fini(&v->holdings[i].foreign);
+	}
 	if (v->table != NULL)
 		table_free(v->table, v->table_fd);
 	close_fd(v->records);
@@ -331,18 +393,50 @@ audit_slice(struct vault *v, const struct slot *s, const struct holding *h,
 	mail->msg.unlocked = found.unlocked;
 }
 
+/* Said once, not for each pool. */
+static void
+note_store(struct vault *v, int r)
+{
+	bool is_short = r != 0 && r != STORE_E_ABSENT;
+
+	if (is_short && !v->store_is_short)
+		log_warn("keeper",
+		    "the service manager keeps no more descriptors (%s): new pools "
+		    "will not outlive this budd; raise FileDescriptorStoreMax= and "
+		    "FDSTORE= in its unit",
+		    r == STORE_E_FULL ? "the store is full" : strerror(-r));
+	v->store_is_short = is_short;
+}
+
+/* From here on the pool outlives us. */
+static void
+store_pool(struct vault *v, uint32_t slot, struct holding *h)
+{
+	int fds[] = { h->heap.memory, h->heap.ledger, h->sock, h->pidfd };
+	unsigned int n = h->pidfd != -1 ? 4 : 3;
+	struct store_name name = store_name_of(slot);
+	int r = store_keep(v->store, name.s, fds, n);
+
+	h->stored = r == 0 ? n : 0;
+	note_store(v, r);
+}
+
 /* A client that does not take its welcome, the first message of all, gets no other. */
 static void
-welcome(struct slot *s, struct holding *h, const struct channel_msg *m)
+welcome(struct vault *v, struct slot *s, const struct channel_msg *m)
 {
+	struct holding *h = &v->holdings[m->slot];
 	int fds[] = { h->heap.memory, h->heap.ledger };
 
 	if (atomic_load(&s->state) != SLOT_POOL)
 		return;
-	if (wire_send(h->sock, &m->welcome, sizeof(m->welcome), fds, 2) == 0)
+	store_pool(v, m->slot, h);
+	if (wire_send(h->sock, &m->welcome, sizeof(m->welcome), fds, 2) == 0) {
 		atomic_store(&s->state, SLOT_OPEN);
-	else
-		shutdown(h->sock, SHUT_RDWR);
+		return;
+	}
+	unstore(v, m->slot);
+	shutdown(h->sock, SHUT_RDWR);
 }
 
 /* --- What the arbiter asks --- */
@@ -351,7 +445,7 @@ static struct slot *
 find_slot(struct vault *v, const struct channel_msg *m)
 {
 	if (m->slot >= v->table->slots || !in_use(v, m->slot) ||
-	    v->table->slot[m->slot].id != m->id)
+	    is_foreign(v, m->slot) || v->table->slot[m->slot].id != m->id)
 		return NULL;
 	return &v->table->slot[m->slot];
 }
@@ -381,7 +475,7 @@ vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *ma
 		audit_slice(v, s, h, m, mail);
 		return true;
 	case CHANNEL_WELCOME:
-		welcome(s, h, m);
+		welcome(v, s, m);
 		return false;
 	case CHANNEL_END:
 		end_session(v, s, h);
@@ -393,6 +487,8 @@ vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *ma
 	case CHANNEL_UNPINNED:
 	case CHANNEL_AUDITED:
 	case CHANNEL_RELOAD:
+	case CHANNEL_PING:
+	case CHANNEL_PONG:
 		break;
 	}
 	log_err("keeper", "the arbiter sent a message of type %u", m->type);

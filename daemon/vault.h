@@ -13,11 +13,27 @@
 #include <stdint.h>
 
 #include "daemon/channel.h"
+#include "daemon/foreign.h"
+#include "daemon/heap.h"
 #include "daemon/table.h"
 
-struct holding;
+struct store;
+
+/* What belongs to a slot and cannot lie in shared memory. */
+struct holding {
+	int sock;
+	int pidfd; /* -1: none */
+	struct heap heap;
+	unsigned int stored;    /* descriptors in the store; 0: it ends with us */
+	struct foreign foreign; /* of a SLOT_FOREIGN */
+};
+
+#define HOLDING_EMPTY      \
+	((struct holding){ \
+	    .sock = -1, .pidfd = -1, .heap = HEAP_EMPTY, .foreign = FOREIGN_EMPTY })
 
 struct vault {
+	struct store *store; /* not ours */
 	struct table *table;
 	int table_fd;
 	int records; /* memfd; a stride for each slot */
@@ -25,12 +41,20 @@ struct vault {
 	uint32_t user_clients; /* connections that a user may have; 0: no limit */
 	int pagemap;           /* of ourselves, for the audit; -1: not to be had */
 	uint32_t sessions;
+	uint32_t foreign;    /* slots held for a budd of another layout */
+	bool store_is_short; /* the latest pool did not get into it */
 	uint64_t host_wall;
 	uint64_t locked; /* bytes, all pools and ledgers */
 };
 
-/** vault_init() - an empty one; 0 or a negative errno; vault_fini() it either way */
-int vault_init(struct vault *v, uint32_t slots, uint64_t host_wall);
+/** vault_init() - an empty one, or that of an earlier keeper if the store has it: then all
+ * of its pools are locked again on return (vault_adopt.c)
+ * @store:	stays the caller's, and outlives the vault
+ *
+ * Return: 0 or a negative errno; vault_fini() it either way */
+int vault_init(struct vault *v, struct store *store, uint64_t host_wall);
+/** vault_fini() - unlock and close what we have. No pool is ended by that: what others hold
+ * of it, a client or the store, goes on */
 void vault_fini(struct vault *v);
 /** vault_leave() - in a forked child: close our copies of all but the records */
 void vault_leave(struct vault *v);
@@ -49,6 +73,20 @@ int vault_admit(struct vault *v, int sock, struct channel_mail *mail);
 /** vault_obey() - do what the arbiter asks; true: @mail is the answer */
 bool vault_obey(
     struct vault *v, const struct channel_msg *m, struct channel_mail *mail);
+
+/** vault_pools() - pools that are open */
+uint32_t vault_pools(const struct vault *v);
+/** vault_end_foreign() - let go of those whose processes are gone */
+void vault_end_foreign(struct vault *v);
+
+/* Between the vault's own files. */
+
+/** vault_create_tables() - table and records, empty and in the store; 0 or a negative
+ * errno */
+int vault_create_tables(struct vault *v);
+/** vault_adopt() - after vault_init() took what there was: table, records, pools; 0 or a
+ * negative errno: there is no budd to be made of this */
+int vault_adopt(struct vault *v);
 
 /** vault_forget_unwelcomed() - before another arbiter: a pool whose client has not been told
  * of it is as if it had never been asked for */
