@@ -376,14 +376,17 @@ static void
 on_pong(struct keeper *k, const struct channel_msg *msg)
 {
 	const struct vault *v = &k->vault;
-	char pinned[8], wall[8], line[256];
+	char pinned[8], wall[8], foreign[48] = "", line[256];
 
 	humanize_number(pinned, sizeof(pinned), (int64_t)v->locked, "B", HN_AUTOSCALE,
 	    HN_B | HN_NOSPACE | HN_DECIMAL | HN_IEC_PREFIXES);
 	humanize_number(wall, sizeof(wall), (int64_t)v->host_wall, "B", HN_AUTOSCALE,
 	    HN_B | HN_NOSPACE | HN_DECIMAL | HN_IEC_PREFIXES);
-	snprintf(line, sizeof(line), "%u pools, %s of %s pinned, %llu waiting%s",
-	    vault_pools(v), pinned, wall, (unsigned long long)msg->waiting,
+	if (v->foreign > 0)
+		snprintf(foreign, sizeof(foreign), "; %u pools of another budd held",
+		    v->foreign);
+	snprintf(line, sizeof(line), "%u pools, %s of %s pinned, %llu waiting%s%s",
+	    vault_pools(v), pinned, wall, (unsigned long long)msg->waiting, foreign,
 	    v->store_is_short ? "; the descriptor store is full" : "");
 	pulse_answered(&k->pulse, clock_now(), line);
 }

@@ -25,6 +25,7 @@
 #include "proto/ledger.h"
 
 #define ARGS_MAX 16
+#define BUDD_FD  900 /* or higher */
 
 /* Of this run; each budd gets a directory in it. */
 static char base[] = "/tmp/bud-test.XXXXXX";
@@ -198,13 +199,16 @@ open_budd(void)
 {
 	const char *dir = getenv("BUD_BUILD");
 	char path[512];
-	int fd;
+	int fd, high;
 
 	snprintf(path, sizeof(path), "%s/budd", dir != NULL ? dir : ".");
 	fd = open(path, O_PATH | O_CLOEXEC);
 	ck_assert_msg(
 	    fd != -1, "%s: %s (BUD_BUILD names its directory)", path, strerror(errno));
-	return fd;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, BUDD_FD); /* out of in_child()'s way */
+	ck_assert_int_ne(high, -1);
+	close(fd);
+	return high;
 }
 
 static void
@@ -232,6 +236,8 @@ spawn(const struct daemon *d, char *const *argv, int out)
 	if (pid == 0) {
 		dup2(out, STDOUT_FILENO);
 		dup2(out, STDERR_FILENO);
+		if (d->in_child != NULL)
+			d->in_child(d->in_child_arg);
 		become(d);
 		fexecve(budd, argv, environ);
 		dprintf(STDERR_FILENO, "exec: %s\n", strerror(errno));

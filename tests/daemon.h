@@ -29,6 +29,9 @@ struct daemon {
 	/* As whom; set before daemon_start(). */
 	uid_t uid;        /* 0: as we are */
 	uint64_t memlock; /* RLIMIT_MEMLOCK, bytes; 0: as ours */
+	void (*in_child)(
+	    void *arg); /* called just before budd is, or NULL; see manager.c */
+	void *in_child_arg;
 	/* What came of it. */
 	char dir[32];
 	char config[64];
