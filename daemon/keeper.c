@@ -376,12 +376,12 @@ static void
 on_pong(struct keeper *k, const struct channel_msg *msg)
 {
 	const struct vault *v = &k->vault;
-	char pinned[8], wall[8], foreign[48] = "", line[256];
+	char pinned[10], wall[10], foreign[48] = "", line[256];
 
 	humanize_number(pinned, sizeof(pinned), (int64_t)v->locked, "B", HN_AUTOSCALE,
-	    HN_B | HN_NOSPACE | HN_DECIMAL | HN_IEC_PREFIXES);
+	    HN_B | HN_DECIMAL | HN_IEC_PREFIXES);
 	humanize_number(wall, sizeof(wall), (int64_t)v->host_wall, "B", HN_AUTOSCALE,
-	    HN_B | HN_NOSPACE | HN_DECIMAL | HN_IEC_PREFIXES);
+	    HN_B | HN_DECIMAL | HN_IEC_PREFIXES);
 	if (v->foreign > 0)
 		snprintf(foreign, sizeof(foreign), "; %u pools of another budd held",
 		    v->foreign);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/arbiter.h"
 #include "daemon/log.h"
 #include "daemon/record.h"
 #include "daemon/store.h"
@@ -246,6 +247,7 @@ drop_unknown(struct store *st)
 int
 vault_adopt(struct vault *v)
 {
+	struct instant start = clock_now();
 	int r;
 
 	if (!adopt_tables(v)) {
@@ -258,8 +260,10 @@ vault_adopt(struct vault *v)
 	adopt_slots(v);
 	drop_unknown(v->store);
 	if (v->sessions > 0)
-		log_info("keeper", "%u pools were taken over, %llu bytes are locked",
-		    v->sessions, (unsigned long long)v->locked);
+		log_info("keeper",
+		    "%u pools were taken over in %lld ms, %llu bytes are locked",
+		    v->sessions, (long long)instant_ms_since(clock_now(), start),
+		    (unsigned long long)v->locked);
 	if (v->foreign > 0)
 		log_warn("keeper",
 		    "%u pools are of a budd of another layout: they stay locked until "
