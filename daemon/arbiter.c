@@ -216,11 +216,12 @@ on_answer(struct arbiter *a, const struct channel_msg *msg, int fd)
 }
 
 static void
-on_ping(struct arbiter *a)
+on_ping(struct arbiter *a, const struct channel_msg *msg)
 {
 	struct channel_msg pong = { .type = CHANNEL_PONG };
 	struct pool *p;
 
+	a->foreign = msg->foreign;
 	TAILQ_FOREACH (p, &a->core.pools, entry)
 		pong.waiting += p->queue.length;
 	arbiter_tell_keeper(a, &pong);
@@ -246,7 +247,7 @@ on_message(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 		arbiter_reload(a, msg->host_wall);
 		return;
 	case CHANNEL_PING:
-		on_ping(a);
+		on_ping(a, msg);
 		return;
 	case CHANNEL_PONG:
 	case CHANNEL_CREATE:

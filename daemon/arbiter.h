@@ -53,6 +53,7 @@ struct arbiter {
 	struct event *clockwork;
 	struct http *http;
 	struct pressure *pressure; /* NULL: nothing to watch */
+	uint32_t foreign;          /* pools of another budd, which the keeper holds */
 	int ready;                 /* the keeper has handed over all that there was */
 };
 

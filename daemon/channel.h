@@ -12,7 +12,7 @@
  *   UNPINNED id, pinned                        END id                session and pool
  *   AUDITED id, what was not locked, error     AUDIT id, from, to    one slice
  *   RELOAD host_wall; the configuration changed
- *   PING                                       PONG waiting        it is alive
+ *   PING foreign                               PONG waiting        it is alive
  *
  * The keeper answers CREATE, PIN, UNPIN and AUDIT, in their order, each once; answers about a
  * session that the arbiter has ended meanwhile are passed over.
@@ -59,8 +59,9 @@ struct channel_msg {
 	pid_t pid; /* SESSION: the peer, as the kernel told it */
 	uid_t uid;
 	gid_t gid;
-	uint64_t host_wall;         /* RELOAD: bytes */
-	uint64_t waiting;           /* PONG: requests that queue, of all pools */
+	uint64_t host_wall; /* RELOAD: bytes */
+	uint32_t foreign;   /* PING: pools of another budd, which the keeper holds */
+	uint64_t waiting;   /* PONG: requests that queue, of all pools */
 	char name[PROTO_NAME_SIZE]; /* CREATE, SESSION: of the pool */
 	struct proto_welcome welcome;
 };

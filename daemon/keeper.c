@@ -368,6 +368,7 @@ take_pulse(struct keeper *k)
 	struct channel_mail mail = { .msg = { .type = CHANNEL_PING } };
 
 	vault_end_foreign(&k->vault);
+	mail.msg.foreign = k->vault.foreign;
 	pulse_asked(&k->pulse);
 	tell(k, &mail);
 }

@@ -332,6 +332,7 @@ status_host(const struct arbiter *a)
 	    json_put_number(o, "waiting", t.waiting) &&
 	    json_put_number(o, "starved", a->core.starved) &&
 	    json_put_number(o, "clients", t.clients) &&
+	    json_put_number(o, "foreign", a->foreign) &&
 	    json_put_number(o, "clients_max", arbiter_config(a)->host.clients_max) &&
 	    put_params(o, &a->core.params))
 		return o;

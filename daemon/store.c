@@ -4,7 +4,6 @@
 #include "daemon/store.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +34,7 @@ room_of_manager(void)
 	const char *text = getenv("FDSTORE");
 	unsigned long room = text != NULL ? strtoul(text, NULL, 10) : 0;
 
-	return room > 0 && room < UINT_MAX ? (unsigned int)room : UINT_MAX;
+	return room > 0 && room < STORE_ROOM_MAX ? (unsigned int)room : STORE_ROOM_MAX;
 }
 
 static bool

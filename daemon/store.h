@@ -25,6 +25,10 @@
 
 #include "daemon/systemd.h"
 
+/* "LISTEN_FDNAMES=" and this many names with a colon each have 128 KiB. One more, and no
+ * budd could be started any more. */
+#define STORE_ROOM_MAX 26000u
+
 #define STORE_TABLE   "t"
 #define STORE_RECORDS "r"
 #define STORE_CLIENTS "clnt"

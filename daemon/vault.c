@@ -44,14 +44,33 @@ create_records(void)
 	return fd;
 }
 
+/* Said once, not for each pool. */
+static void
+note_store(struct vault *v, int r)
+{
+	bool is_short = r != 0 && r != STORE_E_ABSENT;
+
+	if (is_short && !v->store_is_short)
+		log_warn("keeper",
+		    "the service manager keeps no more descriptors (%s): new pools "
+		    "will not outlive this budd; raise FileDescriptorStoreMax= and "
+		    "FDSTORE= in its unit",
+		    r == STORE_E_FULL ? "the store is full" : strerror(-r));
+	v->store_is_short = is_short;
+}
+
 int
 vault_create_tables(struct vault *v)
 {
+	int r;
+
 	if ((v->table = table_create(&v->table_fd)) == NULL ||
 	    (v->records = create_records()) == -1)
 		return -errno;
-	store_keep(v->store, STORE_TABLE, &v->table_fd, 1);
-	store_keep(v->store, STORE_RECORDS, &v->records, 1);
+	if ((r = store_keep(v->store, STORE_TABLE, &v->table_fd, 1)) == 0 &&
+	    (r = store_keep(v->store, STORE_RECORDS, &v->records, 1)) == 0)
+		r = systemd_barrier();
+	note_store(v, r);
 	return 0;
 }
 
@@ -391,21 +410,6 @@ audit_slice(struct vault *v, const struct slot *s, const struct holding *h,
 	answer(mail, CHANNEL_AUDITED, s, r);
 	mail->msg.holes = found.holes;
 	mail->msg.unlocked = found.unlocked;
-}
-
-/* Said once, not for each pool. */
-static void
-note_store(struct vault *v, int r)
-{
-	bool is_short = r != 0 && r != STORE_E_ABSENT;
-
-	if (is_short && !v->store_is_short)
-		log_warn("keeper",
-		    "the service manager keeps no more descriptors (%s): new pools "
-		    "will not outlive this budd; raise FileDescriptorStoreMax= and "
-		    "FDSTORE= in its unit",
-		    r == STORE_E_FULL ? "the store is full" : strerror(-r));
-	v->store_is_short = is_short;
 }
 
 /* From here on the pool outlives us. */

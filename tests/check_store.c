@@ -343,6 +343,7 @@ START_TEST(pools_of_another_layout_stay_locked_until_their_processes_end)
 		ck_assert_uint_eq(manager_kept(&m, NULL), OF_THE_KEEPER + OF_A_POOL);
 		ck_assert_double_eq(daemon_figure(&m.d, "host.clients"), 0);
 		eventually(manager_says(&m, "of another budd"));
+		ck_assert_double_eq(daemon_figure(&m.d, "host.foreign"), 1);
 		pool = open_pool(&m.d, "default"); /* beside it, in another slot */
 		ck_assert_ptr_nonnull(bud_alloc(pool, WALL, 0));
 		bud_close(pool);
