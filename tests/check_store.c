@@ -135,7 +135,7 @@ survive(void (*end)(void))
 	manager_launch(&m);
 	ck_assert_uint_eq(daemon_locked(&m.d), 2 * pool_locked(WALL, WALL));
 	ck_assert_uint_eq(manager_kept(&m, NULL), OF_THE_KEEPER + 2 * OF_A_POOL);
-	ck_assert_double_eq(daemon_figure(&m.d, "pools.1.pinned"), (double)WALL);
+	eventually(daemon_figure(&m.d, "pools.1.pinned") == (double)WALL);
 	eventually(daemon_figure(&m.d, "pools.1.queue.length") == 1);
 	client_say(&waiter, "free");
 	client_join(&waiter);
