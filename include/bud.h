@@ -239,7 +239,8 @@ int bud_stat(struct bud_pool *pool, struct bud_stat *stat);
  * @hint:	BUD_TRANSFER_END: a transfer has ended; blocks that are empty now need not wait
  *		for their idle period. One of them stays as headroom all the same
  *
- * Does not wait.
+ * Does not wait. If budd is so far behind that its socket is full, the hint leaves with
+ * the next call that has something to say to budd, or in bud_dispatch().
  *
  * Return: 0, or a negative errno
  */
