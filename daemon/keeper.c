@@ -450,8 +450,8 @@ timeout_ms(const struct keeper *k, bool quiet)
 {
 	if (k->arbiter == 0)
 		return restart_pause_ms(k);
-	if (k->channel != -1 && !quiet && !k->mail_waits)
-		return 0; /* there is more to hand over */
+	if (k->vault.ending > 0 || (k->channel != -1 && !quiet && !k->mail_waits))
+		return 0; /* there is more to give back, or to hand over */
 	if (instant_before(clock_now(), k->accept_from))
 		return ACCEPT_PAUSE_MS;
 	return pulse_wait_ms(&k->pulse, clock_now());
@@ -491,6 +491,7 @@ turn(struct keeper *k)
 		on_channel(k);
 	if (k->channel != -1 && !k->mail_waits && fds[LISTENER].revents != 0)
 		accept_client(k);
+	vault_end_slice(&k->vault);
 }
 
 int

@@ -33,6 +33,7 @@ enum slot_state {
 	SLOT_POOL,    /* its memory exists, the client has not been told */
 	SLOT_OPEN,    /* the client has its memory */
 	SLOT_FOREIGN, /* of a budd of another layout */
+	SLOT_ENDING,  /* gone, but for its memory, which goes slice by slice */
 };
 
 struct slot {

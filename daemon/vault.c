@@ -127,6 +127,15 @@ is_foreign(const struct vault *v, uint32_t slot)
 	return atomic_load(&v->table->slot[slot].state) == SLOT_FOREIGN;
 }
 
+/* It is somebody's, of whom the arbiter knows. */
+static bool
+has_session(const struct vault *v, uint32_t slot)
+{
+	uint32_t state = atomic_load(&v->table->slot[slot].state);
+
+	return state != SLOT_FREE && state != SLOT_FOREIGN && state != SLOT_ENDING;
+}
+
 uint32_t
 vault_pools(const struct vault *v)
 {
@@ -171,7 +180,7 @@ vault_next(const struct vault *v, uint32_t *slotp, struct channel_mail *mail)
 	while (*slotp < v->table->slots) {
 		uint32_t slot = (*slotp)++;
 
-		if (!in_use(v, slot) || is_foreign(v, slot))
+		if (!has_session(v, slot))
 			continue;
 		session_mail(v, slot, mail);
 		return true;
@@ -259,15 +268,57 @@ unstore(struct vault *v, uint32_t slot)
 }
 
 static void
-end_session(struct vault *v, struct slot *s, struct holding *h)
+free_slot(struct vault *v, struct slot *s, struct holding *h)
 {
-	unstore(v, (uint32_t)(h - v->holdings));
 	destroy_pool(v, s, h);
-	close_fd(h->sock);
-	close_fd(h->pidfd);
 	*h = HOLDING_EMPTY;
 	atomic_store(&s->state, SLOT_FREE);
 	v->sessions--;
+}
+
+/* To unmap a gigabyte takes a quarter of a second, for which nobody else would be served. So
+ * each turn of the loop gives back a slice; and as it pins no more than one, what the arbiter
+ * counts as gone is never in the way of what it grants. */
+static void
+end_session(struct vault *v, struct slot *s, struct holding *h)
+{
+	unstore(v, (uint32_t)(h - v->holdings));
+	close_fd(h->sock);
+	close_fd(h->pidfd);
+	h->sock = h->pidfd = -1;
+	if (s->pinned <= SLICE_CHUNKS) {
+		free_slot(v, s, h);
+		return;
+	}
+	atomic_store(&s->state, SLOT_ENDING);
+	v->ending++;
+}
+
+static void
+unpin_to(struct vault *v, struct slot *s, struct holding *h, uint32_t to)
+{
+	v->locked -= heap_charge(s->chunks, s->pinned) - heap_charge(s->chunks, to);
+	s->pinned = to;
+	heap_unpin(&h->heap, to);
+}
+
+void
+vault_end_slice(struct vault *v)
+{
+	struct slot *s = v->table->slot;
+	struct holding *h;
+
+	if (v->ending == 0)
+		return;
+	while (atomic_load(&s->state) != SLOT_ENDING)
+		s++;
+	h = &v->holdings[s - v->table->slot];
+	if (s->pinned > SLICE_CHUNKS) {
+		unpin_to(v, s, h, s->pinned - SLICE_CHUNKS);
+		return;
+	}
+	free_slot(v, s, h);
+	v->ending--;
 }
 
 void
@@ -373,9 +424,7 @@ unpin_slice(
 {
 	if (m->to != s->pinned || m->from >= m->to || m->to - m->from > SLICE_CHUNKS)
 		return -EINVAL;
-	v->locked -= heap_charge(s->chunks, m->to) - heap_charge(s->chunks, m->from);
-	s->pinned = m->from;
-	heap_unpin(&h->heap, m->from);
+	unpin_to(v, s, h, m->from);
 	return 0;
 }
 
@@ -448,8 +497,8 @@ welcome(struct vault *v, struct slot *s, const struct channel_msg *m)
 static struct slot *
 find_slot(struct vault *v, const struct channel_msg *m)
 {
-	if (m->slot >= v->table->slots || !in_use(v, m->slot) ||
-	    is_foreign(v, m->slot) || v->table->slot[m->slot].id != m->id)
+	if (m->slot >= v->table->slots || !has_session(v, m->slot) ||
+	    v->table->slot[m->slot].id != m->id)
 		return NULL;
 	return &v->table->slot[m->slot];
 }

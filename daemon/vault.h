@@ -41,6 +41,7 @@ struct vault {
 	uint32_t user_clients; /* connections that a user may have; 0: no limit */
 	int pagemap;           /* of ourselves, for the audit; -1: not to be had */
 	uint32_t sessions;
+	uint32_t ending;     /* slots whose memory is not all given back yet */
 	uint32_t foreign;    /* slots held for a budd of another layout */
 	bool store_is_short; /* the latest pool did not get into it */
 	uint64_t host_wall;
@@ -73,6 +74,9 @@ int vault_admit(struct vault *v, int sock, struct channel_mail *mail);
 /** vault_obey() - do what the arbiter asks; true: @mail is the answer */
 bool vault_obey(
     struct vault *v, const struct channel_msg *m, struct channel_mail *mail);
+
+/** vault_end_slice() - give one slice of what ends, if anything does, back to the system */
+void vault_end_slice(struct vault *v);
 
 /** vault_pools() - pools that are open */
 uint32_t vault_pools(const struct vault *v);

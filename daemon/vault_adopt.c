@@ -160,6 +160,7 @@ adopt_slot(struct vault *v, uint32_t slot)
 	case SLOT_FREE:    /* ended, and the store was not told */
 	case SLOT_SESSION: /* its connection ended with the keeper */
 	case SLOT_POOL:    /* its client was not told of it */
+	case SLOT_ENDING:
 		break;
 	}
 	drop_slot(v, slot, &p);
