@@ -17,6 +17,8 @@ wall = 1G
 [pool sized]
 base = 256M
 wall = 1G
+[pool large]
+wall = 2G
 [pool ready]
 wall = 1G
 headroom = 4M
@@ -80,7 +82,8 @@ class Budd:
         return self.log.read()
 
     def environment(self, **more):
-        return dict(os.environ, BUD_SOCKET=self._path("sock"), **more)
+        return dict(os.environ, BUD_SOCKET=self._path("sock"),
+                    BUD_STATUS_SOCKET=self._path("status"), **more)
 
     def status(self):
         c = _Connection(self._path("status"))
