@@ -20,6 +20,7 @@ static const struct column columns[] = {
 	{ "SIZE", true },
 	{ "USED", true },
 	{ "STATUS", false },
+	{ "PAGES", true },
 	{ "IDLE", true },
 	{ "LARGEST FREE", true },
 	{ "PICTURE", false },
@@ -159,6 +160,7 @@ add_block(struct table *t, const cJSON *block)
 	table_add(t, human_size(size).text);
 	table_add(t, human_percent(used, size).text);
 	table_add(t, field_text(block, "status"));
+	table_add(t, size_of(block, "page_size").text);
 	table_add(t, human_seconds(field_real(block, "idle_s")).text);
 	table_add(t, size_of(block, "largest_free").text);
 	table_add(t, terminal_picture(field_text(block, "map")).text);

@@ -210,7 +210,7 @@ on_answer(struct arbiter *a, const struct channel_msg *msg, int fd)
 	else if (msg->type == CHANNEL_AUDITED)
 		session_on_audited(s, msg);
 	else if (msg->type == CHANNEL_PINNED)
-		session_on_pinned(s, msg->pinned, msg->error);
+		session_on_pinned(s, msg);
 	else
 		session_on_unpinned(s, msg->pinned);
 }

@@ -13,8 +13,8 @@ next_slice(const struct pool *p)
 
 	if (r.from > r.to)
 		r.from = r.to;
-	if (r.to - r.from > SLICE_CHUNKS)
-		r.to = r.from + SLICE_CHUNKS;
+	if (r.to - r.from > pool_slice(p))
+		r.to = r.from + pool_slice(p);
 	return r;
 }
 

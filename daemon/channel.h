@@ -4,7 +4,7 @@
  * What keeper and arbiter say to each other, over a socket pair, as records of one size.
  *
  * keeper -> arbiter                          arbiter -> keeper
- *   SESSION id, slot, peer, pool               CREATE id, chunks, name
+ *   SESSION id, slot, peer, pool               CREATE id, heap, chunks, name
  *     + socket, pidfd [, ledger]               PIN id, from, to      one slice
  *   READY     all that there was is yours      UNPIN id, from, to    one slice
  *   CREATED id, error + ledger                 WELCOME id, the client's message
@@ -52,9 +52,11 @@ struct channel_msg {
 	int32_t error; /* CREATED, PINNED, AUDITED: a positive errno */
 	uint32_t from; /* PIN, UNPIN, AUDIT: chunks */
 	uint32_t to;
-	uint32_t chunks; /* CREATE, SESSION: length of the memory; 0: no pool yet */
-	uint32_t pinned; /* PINNED, UNPINNED, SESSION: the prefix */
-	uint32_t holes;  /* AUDITED: pages, as struct heap_found */
+	uint32_t chunks;     /* CREATE, SESSION: length of the memory; 0: no pool yet */
+	uint32_t pinned;     /* PINNED, UNPINNED, SESSION: the prefix */
+	uint32_t heap;       /* CREATE, SESSION: enum heap_kind */
+	uint32_t page_shift; /* PINNED: of the pages that were got */
+	uint32_t holes;      /* AUDITED: pages, as struct heap_found */
 	uint32_t unlocked;
 	pid_t pid; /* SESSION: the peer, as the kernel told it */
 	uid_t uid;

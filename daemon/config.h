@@ -25,6 +25,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "daemon/heap_kind.h"
 #include "proto/messages.h"
 
 #define CONFIG_PATH         SYSCONFDIR "/budd.conf"
@@ -64,7 +65,8 @@ struct config_host {
  *
  * base <= wall <= wall_max, add <= wall, max_buffer <= wall_max, headroom <= wall, and
  * at most CONFIG_BLOCKS_MAX blocks in wall_max; base <= wall_total, if there is one. base,
- * add and wall_max are whole chunks.
+ * add and wall_max are whole pages of the heap, and the wall has room for one: 256K, or 2M
+ * of thp and huge.
  */
 struct config_pool {
 	STAILQ_ENTRY(config_pool) entry;
@@ -76,11 +78,12 @@ struct config_pool {
 	uint64_t wall;     /* as given; 64M, or the host's wall if that is smaller */
 	uint64_t wall_max; /* the length of the memfd: what the wall can be raised to;
 			    * 16 x wall, but no more than the host's wall (in whole
-			    * chunks) where the file gives that */
+			    * pages) where the file gives that; of heap huge, the wall */
 	uint64_t headroom; /* 0 */
 	uint64_t max_buffer; /* the wall */
 	uint64_t wall_total; /* of all pools of this section together; 0: no limit */
 	uint32_t weight;     /* 1; 1..1000 */
+	enum heap_kind heap; /* page */
 	char policy[16];     /* fixed; one that policy_find() knows */
 	bool check_idle;     /* yes */
 };

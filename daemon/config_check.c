@@ -17,17 +17,24 @@
 #define WALL_MAX_WALLS 16u              /* wall_max, in walls */
 #define WALL_ADDS      16u              /* a wall, in adds */
 
+/* What a pool grows by is a multiple of this. */
 static uint64_t
-chunks_down(uint64_t bytes)
+unit(const struct config_pool *c)
 {
-	return bytes - bytes % CHUNK_SIZE;
+	return heap_kind_chunks(c->heap) * CHUNK_SIZE;
+}
+
+static uint64_t
+units_down(const struct config_pool *c, uint64_t bytes)
+{
+	return bytes - bytes % unit(c);
 }
 
 /* @bytes is far from the end of 64 bits: the table of keys limits each size. */
 static uint64_t
-chunks_up(uint64_t bytes)
+units_up(const struct config_pool *c, uint64_t bytes)
 {
-	return chunks_down(bytes + CHUNK_SIZE - 1);
+	return units_down(c, bytes + unit(c) - 1);
 }
 
 static bool
@@ -116,29 +123,31 @@ host_check(struct config_report *r, struct config_section *s)
 		    config_show_time((uint64_t)period_ns).s, tick.s, tick.s);
 }
 
-/* Sizes that the file does not give; base and add in whole chunks. */
+/* Sizes that the file does not give; base and add in whole units. */
 static void
 pool_derive(struct config_section *s, const struct config_host *host)
 {
 	struct config_pool *c = &s->pool;
 	uint64_t host_wall = host->wall != 0 ? host->wall : CONFIG_POOL_SIZE_MAX;
-	uint64_t wall_chunks;
+	uint64_t wall_units, walls;
 
 	if (!given(s, POOL_WALL))
 		c->wall = MIN(DEFAULT_WALL, host_wall);
-	wall_chunks = chunks_down(c->wall);
+	wall_units = units_down(c, c->wall);
 	if (!given(s, POOL_BASE))
-		c->base = MIN(DEFAULT_BASE, wall_chunks);
+		c->base = MIN(DEFAULT_BASE, wall_units);
 	if (!given(s, POOL_ADD))
 		c->add = MIN(
-		    MAX(chunks_down(c->wall / WALL_ADDS), DEFAULT_ADD), wall_chunks);
+		    MAX(units_down(c, c->wall / WALL_ADDS), DEFAULT_ADD), wall_units);
+	/* A client can take hugetlb pages up to the end of its memory, whatever its wall. */
+	walls = c->heap == HEAP_HUGE ? 1 : WALL_MAX_WALLS;
 	if (!given(s, POOL_WALL_MAX))
-		c->wall_max = MAX(c->wall, MIN(MIN(WALL_MAX_WALLS * c->wall, host_wall),
-					       CONFIG_POOL_SIZE_MAX));
+		c->wall_max = MAX(c->wall,
+		    MIN(MIN(walls * c->wall, host_wall), CONFIG_POOL_SIZE_MAX));
 	if (!given(s, POOL_MAX_BUFFER))
 		c->max_buffer = c->wall;
-	c->base = chunks_up(c->base);
-	c->add = chunks_up(c->add);
+	c->base = units_up(c, c->base);
+	c->add = units_up(c, c->add);
 }
 
 /* What was derived from an unknown value is unknown. */
@@ -167,7 +176,7 @@ pool_check_order(struct config_report *r, struct config_section *s,
 	if (s->bad[low] || s->bad[high] || low_size <= high_size)
 		return;
 	if (low == POOL_BASE || low == POOL_ADD)
-		most = chunks_down(most);
+		most = units_down(&s->pool, most);
 	config_error(r, place_of(s, low, high, high),
 	    "%s %s%s is above %s %s%s: write %s = %s or less, or %s = %s or more",
 	    keys[low].name, config_show_size(low_size).s, default_hint(s, low),
@@ -188,6 +197,22 @@ pool_check_wall_max(struct config_report *r, const struct config_section *s)
 	    "wall_max %s is below wall %s%s: write wall_max = %s or more",
 	    config_show_size(c->wall_max).s, config_show_size(c->wall).s,
 	    default_hint(s, POOL_WALL), config_show_size(c->wall).s);
+}
+
+/* One that has no room for a page is told once, not for each key that follows from it. */
+static void
+pool_check_unit(struct config_report *r, struct config_section *s)
+{
+	const struct config_pool *c = &s->pool;
+
+	if (s->bad[POOL_WALL] || c->wall >= unit(c))
+		return;
+	config_error(r, place_of(s, POOL_WALL, POOL_HEAP, POOL_HEAP),
+	    "wall %s is below a page of heap %s: write wall = %s or more, or heap = "
+	    "page",
+	    config_show_size(c->wall).s, heap_kind_name(c->heap),
+	    config_show_size(unit(c)).s);
+	s->bad[POOL_WALL] = s->bad[POOL_BASE] = s->bad[POOL_ADD] = true;
 }
 
 /* Above the host's wall, a wall is an error; what it may be raised to, a warning. */
@@ -223,7 +248,7 @@ pool_check_blocks(struct config_report *r, const struct config_section *s)
 	if (s->bad[POOL_BASE] || s->bad[POOL_ADD] || s->bad[POOL_WALL_MAX] ||
 	    c->wall_max < c->base || pool_blocks(c) <= CONFIG_BLOCKS_MAX)
 		return;
-	add = chunks_down((c->wall_max - c->base) / CONFIG_BLOCKS_MAX) + CHUNK_SIZE;
+	add = units_down(c, (c->wall_max - c->base) / CONFIG_BLOCKS_MAX) + unit(c);
 	config_error(r, place_of(s, POOL_ADD, POOL_WALL_MAX, POOL_WALL),
 	    "add %s makes %" PRIu64 " blocks at wall_max %s%s, at most %u are allowed: "
 	    "write add = %s or more, or a lower wall_max",
@@ -238,7 +263,7 @@ pool_warn_rest(struct config_report *r, const struct config_section *s)
 	const struct config_pool *c = &s->pool;
 	uint64_t adds = (c->wall - c->base) / c->add;
 	uint64_t rest = (c->wall - c->base) % c->add;
-	bool chunks = rest >= CHUNK_SIZE; /* else no block can have them */
+	bool units = rest >= unit(c); /* else no block can have them */
 
 	if (rest == 0 ||
 	    !(given(s, POOL_WALL) || given(s, POOL_ADD) || given(s, POOL_BASE)))
@@ -247,8 +272,8 @@ pool_warn_rest(struct config_report *r, const struct config_section *s)
 	    "wall %s leaves %s unused (base %s + %" PRIu64 " x add %s): write %s = %s",
 	    config_show_size(c->wall).s, config_show_size(rest).s,
 	    config_show_size(c->base).s, adds, config_show_size(c->add).s,
-	    chunks ? "base" : "wall",
-	    config_show_size(chunks ? c->base + chunks_down(rest) : c->wall - rest).s);
+	    units ? "base" : "wall",
+	    config_show_size(units ? c->base + units_down(c, rest) : c->wall - rest).s);
 }
 
 static void
@@ -259,6 +284,7 @@ pool_check(struct config_report *r, struct config_section *s,
 
 	pool_derive(s, &host->host);
 	pool_derive_bad(s, host);
+	pool_check_unit(r, s);
 	pool_check_order(r, s, POOL_BASE, POOL_WALL);
 	pool_check_order(r, s, POOL_ADD, POOL_WALL);
 	pool_check_order(r, s, POOL_HEADROOM, POOL_WALL);
@@ -269,7 +295,7 @@ pool_check(struct config_report *r, struct config_section *s,
 		pool_check_order(r, s, POOL_BASE, POOL_WALL_TOTAL);
 	pool_check_host(r, s, host);
 	/* Not before: errors name it as given. */
-	s->pool.wall_max = chunks_up(s->pool.wall_max);
+	s->pool.wall_max = units_up(&s->pool, s->pool.wall_max);
 	pool_check_blocks(r, s);
 	if (r->errors == errors && !s->bad[POOL_WALL] && !s->bad[POOL_ADD] &&
 	    !s->bad[POOL_BASE])
@@ -280,9 +306,9 @@ pool_check(struct config_report *r, struct config_section *s,
 static bool
 pool_ok(const struct config_pool *c)
 {
-	return c->base >= CHUNK_SIZE && c->base % CHUNK_SIZE == 0 &&
-	       c->add >= CHUNK_SIZE && c->add % CHUNK_SIZE == 0 &&
-	       c->wall_max % CHUNK_SIZE == 0 && c->wall_max <= CONFIG_POOL_SIZE_MAX &&
+	return c->heap < HEAP_KINDS && c->base >= unit(c) && c->base % unit(c) == 0 &&
+	       c->add >= unit(c) && c->add % unit(c) == 0 &&
+	       c->wall_max % unit(c) == 0 && c->wall_max <= CONFIG_POOL_SIZE_MAX &&
 	       c->base <= c->wall && c->add <= c->wall && c->wall <= c->wall_max &&
 	       c->headroom <= c->wall && c->max_buffer >= FRAME_SIZE &&
 	       c->max_buffer <= c->wall_max && c->weight >= 1 &&

@@ -149,10 +149,10 @@ static int
 set_heap(
     const struct config_key *k, const char *value, void *field, struct config_why *why)
 {
-	(void)field;
-	if (strcmp(value, "page") == 0)
+	(void)k;
+	if (heap_kind_find(value, field) == 0)
 		return 0;
-	return because(why, ": only page is accepted so far: write %s = page", k->name);
+	return because(why, " is no heap: there are page, thp, huge");
 }
 
 static int
@@ -259,7 +259,7 @@ static const struct config_key pool_keys[] = {
 	    CONFIG_PIB, NO_LIMIT },
 	[POOL_WEIGHT] = { "weight", set_count, AT(pool.weight), 1, CONFIG_WEIGHT_MAX,
 	    NULL },
-	[POOL_HEAP] = { "heap", set_heap, 0, 0, 0, NULL },
+	[POOL_HEAP] = { "heap", set_heap, AT(pool.heap), 0, 0, NULL },
 	[POOL_HEADROOM] = { "headroom", set_size, AT(pool.headroom), 0, SIZE_MAX_POOL,
 	    NULL },
 	[POOL_MAX_BUFFER] = { "max_buffer", set_size, AT(pool.max_buffer), FRAME_SIZE,

@@ -26,7 +26,6 @@
 #include "daemon/share.h"
 #include "proto/messages.h"
 
-#define SLICE_CHUNKS 4u /* 1 MiB: pinned before it is another pool's turn */
 #define PINS_OUT_MAX \
 	2u /* slices being pinned, for all pools; the keeper is never idle */
 
@@ -204,6 +203,10 @@ int core_join(struct core *c, struct pool *p);
 /** core_view() - the pool as its policy sees it */
 struct policy_view core_view(
     const struct core *c, const struct pool *p, uint32_t idle_ticks);
+/** core_block() - chunks of the next block by @policy, in whole pages of the pool's heap;
+ * the request that wants it, if there is one, needs @need */
+uint32_t core_block(const struct pool *p, const struct policy *policy,
+    const struct policy_view *v, uint32_t need);
 
 /** grow_start() - add a block of @chunks; its slices are pinned in turn with others' */
 void grow_start(struct core *c, struct pool *p, uint32_t chunks);

@@ -13,10 +13,9 @@
 static bool
 slice_before(const struct pool *a, const struct pool *b)
 {
-	uint64_t slice = SLICE_CHUNKS * CHUNK_SIZE;
-	uint64_t ua = a->user->pinned + slice, ub = b->user->pinned + slice;
-	uint64_t pa = a->pinned * CHUNK_SIZE + slice,
-		 pb = b->pinned * CHUNK_SIZE + slice;
+	uint64_t sa = pool_slice(a) * CHUNK_SIZE, sb = pool_slice(b) * CHUNK_SIZE;
+	uint64_t ua = a->user->pinned + sa, ub = b->user->pinned + sb;
+	uint64_t pa = a->pinned * CHUNK_SIZE + sa, pb = b->pinned * CHUNK_SIZE + sb;
 
 	if (a->user != b->user && ua * b->user->weight != ub * a->user->weight)
 		return ua * b->user->weight < ub * a->user->weight;
@@ -39,8 +38,8 @@ pin_slice(struct core *c, struct pool *p)
 {
 	struct chunk_range r = { p->pinned, p->planned };
 
-	if (r.to - r.from > SLICE_CHUNKS)
-		r.to = r.from + SLICE_CHUNKS;
+	if (r.to - r.from > pool_slice(p))
+		r.to = r.from + pool_slice(p);
 	p->slice_due = false;
 	p->slice_out = true;
 	c->pins_out++;
@@ -110,7 +109,7 @@ grow_ahead(struct core *c, struct pool *p)
 	    atomic_load(&p->ledger.header->low_mark) == LEDGER_MARK_NONE)
 		p->mark_passed = true;
 	v = core_view(c, p, 0);
-	chunks = p->limits.policy->block(&v, 0);
+	chunks = core_block(p, p->limits.policy, &v, 0);
 	if (v.planned + chunks > v.wall || v.blocks == RECORD_BLOCKS_MAX) {
 		p->mark_passed = p->mark_armed = false; /* nothing to grow into */
 		return;
@@ -138,7 +137,7 @@ end_growth(struct core *c, struct pool *p)
 	} else {
 		p->record->counters.grown++;
 		c->ops->tell(c->ctx, p, CORE_GROWN,
-		    p->record->block_chunks[pool_blocks(p) - 1] * CHUNK_SIZE);
+		    p->record->block[pool_blocks(p) - 1].chunks * CHUNK_SIZE);
 	}
 }
 
@@ -191,8 +190,8 @@ unpin_next_slice(struct core *c, struct pool *p, uint32_t from)
 {
 	struct chunk_range r = { from, p->pinned };
 
-	if (r.to - r.from > SLICE_CHUNKS)
-		r.from = r.to - SLICE_CHUNKS;
+	if (r.to - r.from > pool_slice(p))
+		r.from = r.to - pool_slice(p);
 	c->ops->unpin(c->ctx, p, r);
 }
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,12 +17,19 @@
 
 #define HEAP_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
+#ifndef MFD_HUGE_2MB
+#define MFD_HUGE_2MB (21u << 26)
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
 /* A length that nobody can change, and under our uid a mode that keeps a client from
  * handing it on through /proc. */
 static int
-sealed_memfd(const char *name, size_t size, int *fdp)
+sealed_memfd(const char *name, unsigned int flags, size_t size, int *fdp)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
 
 	if (fd == -1)
 		return -errno;
@@ -36,11 +44,12 @@ sealed_memfd(const char *name, size_t size, int *fdp)
 	return 0;
 }
 
+/* Without MAP_NORESERVE, hugetlb would take the whole length out of the host's reserve. */
 static int
-map_private_to_us(int fd, size_t size, char **addrp)
+map_private_to_us(int fd, char *place, size_t size, char **addrp)
 {
-	void *p =
-	    mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	void *p = mmap(place, size, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_NORESERVE | (place != NULL ? MAP_FIXED : 0), fd, 0);
 
 	if (p == MAP_FAILED)
 		return -errno;
@@ -56,11 +65,105 @@ map_private_to_us(int fd, size_t size, char **addrp)
 	return 0;
 }
 
+/* Address space of @size bytes that starts at a multiple of @align. */
+static char *
+aligned_place(size_t size, size_t align)
+{
+	char *p = mmap(NULL, size + align, PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t head;
+
+	if (p == MAP_FAILED)
+		return NULL;
+	head = (align - (uintptr_t)p % align) % align;
+	if (head > 0)
+		munmap(p, head);
+	munmap(p + head + size, align - head);
+	return p + head;
+}
+
+static int
+map_memory(struct heap *h)
+{
+	size_t size = h->chunks * CHUNK_SIZE;
+	size_t page = heap_kind_chunks(h->kind) * CHUNK_SIZE;
+	char *place = NULL;
+	int r;
+
+	if (h->kind != HEAP_PAGE && (place = aligned_place(size, page)) == NULL)
+		return -errno;
+	r = map_private_to_us(h->memory, place, size, &h->memory_addr);
+	if (r != 0) {
+		if (place != NULL)
+			munmap(place, size);
+		return r;
+	}
+	/* A kernel that knows no large pages refuses either, and gives small ones. */
+	if (h->kind != HEAP_HUGE)
+		madvise(h->memory_addr, size,
+		    h->kind == HEAP_THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	return 0;
+}
+
+static int
+map_both(struct heap *h)
+{
+	int r = map_memory(h);
+
+	return r != 0 ? r
+		      : map_private_to_us(
+			    h->ledger, NULL, ledger_size(h->chunks), &h->ledger_addr);
+}
+
 /* mlock2() rather than mlock(): sanitizers turn the latter into nothing. */
 static int
 lock_pages(char *addr, size_t size)
 {
 	return size == 0 || mlock2(addr, size, 0) == 0 ? 0 : -errno;
+}
+
+int
+heap_lock_memory(const struct heap *h, size_t offset, size_t size)
+{
+	char *addr = h->memory_addr + offset;
+
+	if (h->kind != HEAP_HUGE)
+		return lock_pages(addr, size);
+	if (madvise(addr, size, MADV_POPULATE_WRITE) == 0)
+		return 0;
+	return errno == EFAULT ? -ENOMEM : -errno; /* a touch would raise SIGBUS */
+}
+
+static uint64_t
+faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
+}
+
+/*
+ * Pages of which size these are, the kernel shows to the privileged alone, or in a smaps as
+ * long as the memory. But to populate a page is one fault, whatever its size, and these are
+ * counted for each thread: so a slice's faults tell, for nothing. That holds for memory that
+ * is new; what is in the page cache already is mapped several pages a fault.
+ */
+static int
+pin_memory(struct heap *h, size_t offset, size_t size)
+{
+	uint64_t before = faults(), pages;
+	int r = heap_lock_memory(h, offset, size);
+
+	pages = faults() - before;
+	h->page_shift = 0;
+	if (r != 0 || pages == 0)
+		return r;
+	h->page_shift = FRAME_SHIFT;
+	while (pages << (h->page_shift + 1) <= size &&
+	       2ull << h->page_shift <= heap_kind_chunks(h->kind) * CHUNK_SIZE)
+		h->page_shift++;
+	return 0;
 }
 
 /* The system call for the same reason: they do so to munlock(), too. */
@@ -81,18 +184,18 @@ unlock_and_punch(char *addr, int fd, size_t offset, size_t size)
 }
 
 int
-heap_init(struct heap *h, uint32_t chunks)
+heap_init(struct heap *h, enum heap_kind kind, uint32_t chunks)
 {
-	size_t size = chunks * CHUNK_SIZE;
+	unsigned int flags = kind == HEAP_HUGE ? MFD_HUGETLB | MFD_HUGE_2MB : 0;
 	int r;
 
 	*h = HEAP_EMPTY;
+	h->kind = kind;
 	h->chunks = chunks;
-	if ((r = sealed_memfd("bud-memory", size, &h->memory)) != 0 ||
-	    (r = sealed_memfd("bud-ledger", ledger_size(chunks), &h->ledger)) != 0 ||
-	    (r = map_private_to_us(h->memory, size, &h->memory_addr)) != 0 ||
-	    (r = map_private_to_us(h->ledger, ledger_size(chunks), &h->ledger_addr)) !=
+	if ((r = sealed_memfd("bud-memory", flags, chunks * CHUNK_SIZE, &h->memory)) !=
 		0 ||
+	    (r = sealed_memfd("bud-ledger", 0, ledger_size(chunks), &h->ledger)) != 0 ||
+	    (r = map_both(h)) != 0 ||
 	    (r = lock_pages(h->ledger_addr, ledger_resident(chunks, 0))) != 0) {
 		heap_fini(h);
 		return r;
@@ -161,7 +264,7 @@ heap_pin(struct heap *h, uint32_t to)
 	int r;
 
 	assert(from < to && to <= h->chunks);
-	r = lock_pages(h->memory_addr + from * CHUNK_SIZE, (to - from) * CHUNK_SIZE);
+	r = pin_memory(h, from * CHUNK_SIZE, (to - from) * CHUNK_SIZE);
 	if (r == 0)
 		r = lock_ledger(h, from, to);
 	if (r != 0) {
@@ -195,30 +298,31 @@ take_over(struct heap *h, uint32_t pinned)
 {
 	int r;
 
-	if ((r = map_private_to_us(
-		 h->memory, h->chunks * CHUNK_SIZE, &h->memory_addr)) != 0 ||
-	    (r = map_private_to_us(
-		 h->ledger, ledger_size(h->chunks), &h->ledger_addr)) != 0)
+	if ((r = map_both(h)) != 0)
 		return r;
 	/* Slices that were being pinned, or given back. */
 	unpin_memory(h, h->chunks, pinned);
 	unlock_ledger(h, h->chunks, pinned);
-	if ((r = lock_pages(h->memory_addr, pinned * CHUNK_SIZE)) != 0 ||
+	if ((r = heap_lock_memory(h, 0, pinned * CHUNK_SIZE)) != 0 ||
 	    (r = lock_pages(h->ledger_addr, ledger_resident(h->chunks, 0))) != 0)
 		return r;
 	return lock_ledger(h, 0, pinned);
 }
 
 int
-heap_adopt(struct heap *h, int memory, int ledger, uint32_t chunks, uint32_t pinned)
+heap_adopt(struct heap *h, enum heap_kind kind, int memory, int ledger, uint32_t chunks,
+    uint32_t pinned)
 {
 	int r;
 
-	if (chunks == 0 || chunks > CHUNKS_MAX || pinned > chunks ||
+	if (kind >= HEAP_KINDS || chunks == 0 || chunks > CHUNKS_MAX ||
+	    pinned > chunks || chunks % heap_kind_chunks(kind) != 0 ||
 	    !has_size(memory, chunks * CHUNK_SIZE) ||
 	    !has_size(ledger, ledger_size(chunks)))
 		return -EPROTO;
-	*h = (struct heap){ .memory = memory, .ledger = ledger, .chunks = chunks };
+	*h = (struct heap){
+		.memory = memory, .ledger = ledger, .kind = kind, .chunks = chunks
+	};
 	if ((r = take_over(h, pinned)) == 0) {
 		h->pinned = pinned;
 		return 0;

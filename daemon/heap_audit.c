@@ -12,7 +12,7 @@
 #include "daemon/heap.h"
 #include "proto/ledger.h"
 
-#define WINDOW 256u /* pages that are looked at together: 1 MiB */
+#define WINDOW 512u /* pages that are looked at together: a large page is, as a whole */
 
 /* Of an entry of /proc/self/pagemap. One that says "swapped" is on its way to another
  * place (compaction), and still ours. */
@@ -64,7 +64,18 @@ look(char *addr, uint32_t n, int pagemap, struct heap_found *found)
 }
 
 static int
-audit_pages(char *addr, size_t size, int pagemap, struct heap_found *found)
+lock_again(const struct heap *h, char *addr, size_t size)
+{
+	size_t offset = (size_t)(addr - h->memory_addr);
+
+	if (addr >= h->memory_addr && offset < h->chunks * CHUNK_SIZE)
+		return heap_lock_memory(h, offset, size);
+	return mlock2(addr, size, 0) == 0 ? 0 : -errno;
+}
+
+static int
+audit_pages(const struct heap *h, char *addr, size_t size, int pagemap,
+    struct heap_found *found)
 {
 	size_t pages = size / FRAME_SIZE;
 	int r = 0;
@@ -73,9 +84,8 @@ audit_pages(char *addr, size_t size, int pagemap, struct heap_found *found)
 		char *from = addr + at * FRAME_SIZE;
 
 		n = pages - at < WINDOW ? pages - at : WINDOW;
-		if (look(from, (uint32_t)n, pagemap, found) &&
-		    mlock2(from, n * FRAME_SIZE, 0) == -1)
-			r = -errno;
+		if (look(from, (uint32_t)n, pagemap, found))
+			r = lock_again(h, from, n * FRAME_SIZE);
 	}
 	return r;
 }
@@ -89,11 +99,11 @@ audit_ledger(const struct heap *h, int pagemap, uint32_t from, uint32_t to,
 	int r = 0;
 
 	if (from == 0)
-		r = audit_pages(h->ledger_addr, FRAME_SIZE, pagemap, found);
+		r = audit_pages(h, h->ledger_addr, FRAME_SIZE, pagemap, found);
 	for (unsigned int a = 0; a < LEDGER_ARRAYS && r == 0; a++) {
 		had = ledger_pages(h->chunks, a, from, &offset);
 		size = ledger_pages(h->chunks, a, to, &offset) - had;
-		r = audit_pages(h->ledger_addr + offset + had, size, pagemap, found);
+		r = audit_pages(h, h->ledger_addr + offset + had, size, pagemap, found);
 	}
 	return r;
 }
@@ -102,7 +112,7 @@ int
 heap_audit(const struct heap *h, int pagemap, uint32_t from, uint32_t to,
     struct heap_found *found)
 {
-	int r = audit_pages(h->memory_addr + from * CHUNK_SIZE,
+	int r = audit_pages(h, h->memory_addr + from * CHUNK_SIZE,
 	    (to - from) * CHUNK_SIZE, pagemap, found);
 
 	return r != 0 ? r : audit_ledger(h, pagemap, from, to, found);

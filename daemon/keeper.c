@@ -33,6 +33,7 @@
 #include "daemon/config.h"
 #include "daemon/heap.h"
 #include "daemon/hostwall.h"
+#include "daemon/largepages.h"
 #include "daemon/log.h"
 #include "daemon/pulse.h"
 #include "daemon/systemd.h"
@@ -296,6 +297,22 @@ end_arbiter(struct keeper *k)
 /* --- Signals --- */
 
 static void
+warn_line(void *ctx, const char *line)
+{
+	(void)ctx;
+	log_warn("keeper", "%s", line);
+}
+
+static void
+note_pages(const struct config *config)
+{
+	struct largepages large;
+
+	largepages_read(&large, LARGEPAGES_PATH);
+	largepages_check(&large, config, warn_line, NULL);
+}
+
+static void
 reload(struct keeper *k)
 {
 	struct config *config;
@@ -319,6 +336,7 @@ reload(struct keeper *k)
 	k->vault.host_wall = wall;
 	k->vault.user_clients = config->host.user_clients;
 	k->reloaded = true;
+	note_pages(config);
 	log_info("keeper", "the configuration was read again");
 }
 
@@ -509,6 +527,7 @@ keeper_main(const struct keeper_spec *spec)
 	}
 	k.vault.user_clients = spec->config->host.user_clients;
 	prctl(PR_SET_DUMPABLE, 0);
+	note_pages(spec->config);
 	pulse_init(&k.pulse);
 	start_arbiter(&k);
 	while (!k.stop)

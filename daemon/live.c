@@ -24,7 +24,7 @@ empty_above_wall(const struct pool *p)
 	uint32_t end = p->planned, wall = pool_wall_chunks(p), n = 0;
 
 	for (uint32_t i = pool_blocks(p); i > 1 && end > wall; i--, n++) {
-		uint32_t from = end - p->record->block_chunks[i - 1];
+		uint32_t from = end - p->record->block[i - 1].chunks;
 
 		if (!ledger_is_empty(&p->ledger, (struct chunk_range){ from, end }))
 			break;

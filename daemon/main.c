@@ -18,6 +18,7 @@
 #include "daemon/heap.h"
 #include "daemon/hostwall.h"
 #include "daemon/keeper.h"
+#include "daemon/largepages.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/store.h"
@@ -188,6 +189,22 @@ go_to_background(void)
 	listener_write_pid(&clients);
 }
 
+static void
+warn_line(void *ctx, const char *line)
+{
+	fprintf(ctx, "budd: warning: on this host, %s\n", line);
+}
+
+/* Not of the file, but of what it meets here. */
+static void
+warn_of_pages(const struct config *config)
+{
+	struct largepages large;
+
+	largepages_read(&large, LARGEPAGES_PATH);
+	largepages_check(&large, config, warn_line, stderr);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -203,6 +220,7 @@ main(int argc, char **argv)
 	if (config_load(&spec.config, o.config_path, stderr) != 0)
 		return 1;
 	if (o.test) {
+		warn_of_pages(spec.config);
 		printf("%s: ok\n", o.config_path != NULL ? o.config_path : CONFIG_PATH);
 		config_free(spec.config);
 		return 0;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/access.h"
+#include "daemon/largepages.h"
 #include "daemon/log.h"
 #include "daemon/session.h"
 
@@ -35,13 +36,24 @@ least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* @page: bytes of a page of the heap, a power of two. */
 static uint64_t
-cut_wish(uint64_t wish, uint64_t allowed)
+whole_down(uint64_t bytes, uint64_t page)
 {
-	uint64_t whole =
-	    wish > allowed ? allowed : (wish + CHUNK_SIZE - 1) & ~(CHUNK_SIZE - 1);
+	return bytes & ~(page - 1);
+}
 
-	return wish == 0 ? allowed : least(whole, allowed);
+static uint64_t
+whole_up(uint64_t bytes, uint64_t page)
+{
+	return whole_down(bytes + page - 1, page);
+}
+
+static uint64_t
+cut_wish(uint64_t wish, uint64_t allowed, uint64_t page)
+{
+	return wish == 0 || wish > allowed ? allowed
+					   : least(whole_up(wish, page), allowed);
 }
 
 static void
@@ -49,15 +61,17 @@ set_limits(
     struct session *s, const struct config_pool *section, const struct proto_hello *m)
 {
 	struct pool_limits *l = &s->limits;
-	uint64_t host_chunks = s->arbiter->spec.host_wall / CHUNK_SIZE;
+	uint64_t page = heap_kind_chunks(section->heap) * CHUNK_SIZE;
 
-	l->wall = cut_wish(m->wall, section->wall);
+	l->heap = section->heap;
+	l->wall = cut_wish(m->wall, section->wall, page);
 	l->base =
-	    least(cut_wish(m->base, section->base), l->wall / CHUNK_SIZE * CHUNK_SIZE);
-	l->add = cut_wish(m->add, section->add);
-	if (l->add > l->wall - l->base && l->wall - l->base >= CHUNK_SIZE)
-		l->add = (l->wall - l->base) / CHUNK_SIZE * CHUNK_SIZE;
-	l->wall_max = least(section->wall_max, host_chunks * CHUNK_SIZE);
+	    least(cut_wish(m->base, section->base, page), whole_down(l->wall, page));
+	l->add = cut_wish(m->add, section->add, page);
+	if (l->add > l->wall - l->base && l->wall - l->base >= page)
+		l->add = whole_down(l->wall - l->base, page);
+	l->wall_max =
+	    least(section->wall_max, whole_down(s->arbiter->spec.host_wall, page));
 	if (l->wall_max < l->wall)
 		l->wall_max = l->wall;
 	l->max_buffer = section->max_buffer;
@@ -68,6 +82,14 @@ set_limits(
 	l->keep_idle = !section->check_idle;
 	l->group = s->section; /* the configuration may go before us */
 	l->group_wall = section->wall_total;
+}
+
+static uint32_t
+memory_chunks(const struct pool_limits *l)
+{
+	uint64_t page = heap_kind_chunks(l->heap) * CHUNK_SIZE;
+
+	return (uint32_t)(whole_up(l->wall_max, page) / CHUNK_SIZE);
 }
 
 void
@@ -104,7 +126,8 @@ opening_on_hello(struct session *s, const union proto_msg *msg)
 	set_limits(s, section, m);
 	event_del(s->later);
 	s->state = SESSION_CREATING;
-	create.chunks = (uint32_t)((s->limits.wall_max + CHUNK_SIZE - 1) / CHUNK_SIZE);
+	create.heap = s->limits.heap;
+	create.chunks = memory_chunks(&s->limits);
 	strlcpy(create.name, s->name, sizeof(create.name));
 	arbiter_tell_keeper(s->arbiter, &create);
 }
@@ -114,8 +137,15 @@ refuse_for_memory(struct session *s, int error)
 {
 	const struct core *c = &s->arbiter->core;
 	char reason[PROTO_REASON_SIZE];
+	struct largepages large;
 
-	if (error == EDQUOT)
+	largepages_read(&large, LARGEPAGES_PATH);
+	if (s->limits.heap == HEAP_HUGE && error != EDQUOT && error != ENOSPC)
+		snprintf(reason, sizeof(reason),
+		    "a base of %" PRIu64 " bytes of huge pages: %s; %" PRIu64
+		    " are reserved (of 2M), %" PRIu64 " free: raise vm.nr_hugepages",
+		    s->limits.base, strerror(error), large.huge_total, large.huge_free);
+	else if (error == EDQUOT)
 		snprintf(reason, sizeof(reason),
 		    "uid %u has %u pools, and user_pools in budd.conf allows no more",
 		    s->uid, c->params.user_pools);
@@ -133,8 +163,7 @@ void
 session_on_created(struct session *s, int error, int ledger)
 {
 	struct record *record = arbiter_record(s->arbiter, s->slot);
-	uint32_t chunks =
-	    (uint32_t)((s->limits.wall_max + CHUNK_SIZE - 1) / CHUNK_SIZE);
+	uint32_t chunks = memory_chunks(&s->limits);
 	struct ledger l;
 
 	if (error == 0)
@@ -157,12 +186,32 @@ session_on_created(struct session *s, int error, int ledger)
 	s->state = SESSION_OPENING;
 }
 
+/* Told once, not at each tick that tries again. */
+static void
+note_growth(struct session *s, int error)
+{
+	char why[200] = "";
+	struct largepages large;
+
+	if (error != 0 && error != s->grow_error) {
+		largepages_read(&large, LARGEPAGES_PATH);
+		largepages_why(&large, s->limits.heap, why, sizeof(why));
+		log_errno("pool", error, "pool %u %s cannot grow%s%s", s->id, s->name,
+		    why[0] != '\0' ? "; " : "", why);
+	}
+	s->grow_error = error;
+}
+
 void
-session_on_pinned(struct session *s, uint32_t pinned, int error)
+session_on_pinned(struct session *s, const struct channel_msg *msg)
 {
 	if (!session_has_pool(s))
 		return;
-	core_pinned(&s->arbiter->core, &s->pool, pinned, error, clock_now());
+	if (msg->error == 0)
+		pool_note_pages(&s->pool, msg->page_shift);
+	if (s->pool.welcome)
+		note_growth(s, msg->error);
+	core_pinned(&s->arbiter->core, &s->pool, msg->pinned, msg->error, clock_now());
 	if (s->open_error != 0)
 		refuse_for_memory(s, s->open_error);
 }
@@ -200,10 +249,11 @@ opening_adopt(struct session *s, const struct channel_msg *msg, int ledger)
 	memcpy(s->name, msg->name, sizeof(s->name));
 	section = config_pool_find(arbiter_config(s->arbiter), s->name);
 	strlcpy(s->section, section->name, sizeof(s->section));
-	s->limits = (struct pool_limits){ .base = record->block_chunks[0] * CHUNK_SIZE,
+	s->limits = (struct pool_limits){ .base = record->block[0].chunks * CHUNK_SIZE,
 		.add = record->add,
 		.wall = record->wall,
 		.wall_max = msg->chunks * CHUNK_SIZE,
+		.heap = msg->heap,
 		.max_buffer = section->max_buffer,
 		.headroom = section->headroom,
 		.weight = section->weight,

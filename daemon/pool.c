@@ -53,7 +53,7 @@ pool_init(struct pool *p, uint32_t id, const struct pool_limits *limits,
 		p->limits.weight = 1;
 	queue_init(&p->queue);
 	for (uint32_t i = 0; i < pool_blocks(p); i++)
-		p->planned += record->block_chunks[i];
+		p->planned += record->block[i].chunks;
 	settle(p);
 }
 
@@ -72,12 +72,12 @@ pool_opened(const struct pool *p)
 struct chunk_range
 pool_block(const struct pool *p, uint32_t index)
 {
-	struct chunk_range r = { 0, p->record->block_chunks[0] };
+	struct chunk_range r = { 0, p->record->block[0].chunks };
 
 	assert(index < pool_blocks(p));
 	for (uint32_t i = 1; i <= index; i++) {
 		r.from = r.to;
-		r.to += p->record->block_chunks[i];
+		r.to += p->record->block[i].chunks;
 	}
 	return r;
 }
@@ -85,7 +85,7 @@ pool_block(const struct pool *p, uint32_t index)
 static struct chunk_range
 last_block(const struct pool *p)
 {
-	uint32_t last = p->record->block_chunks[pool_blocks(p) - 1];
+	uint32_t last = p->record->block[pool_blocks(p) - 1].chunks;
 
 	return (struct chunk_range){ p->planned - last, p->planned };
 }
@@ -118,9 +118,25 @@ pool_charge(const struct pool *p, uint32_t chunks)
 }
 
 uint32_t
+pool_slice(const struct pool *p)
+{
+	return heap_kind_slice(p->limits.heap);
+}
+
+uint32_t
+pool_whole(const struct pool *p, uint32_t chunks)
+{
+	uint32_t page = heap_kind_chunks(p->limits.heap);
+
+	return (chunks + page - 1) / page * page;
+}
+
+uint32_t
 pool_wall_chunks(const struct pool *p)
 {
-	return to_chunks(p->limits.wall);
+	uint32_t chunks = to_chunks(p->limits.wall);
+
+	return chunks - chunks % heap_kind_chunks(p->limits.heap);
 }
 
 uint32_t
@@ -129,7 +145,7 @@ pool_floor(const struct pool *p)
 	uint32_t floor = p->planned;
 
 	for (uint32_t i = pool_blocks(p); i > 1; i--) {
-		uint32_t from = floor - p->record->block_chunks[i - 1];
+		uint32_t from = floor - p->record->block[i - 1].chunks;
 
 		if (!ledger_is_empty(&p->ledger, (struct chunk_range){ from, floor }))
 			break;
@@ -160,7 +176,7 @@ pool_check(const struct pool *p)
 	uint32_t sum = 0, opened = pool_opened(p);
 
 	for (uint32_t i = 0; i < pool_blocks(p); i++)
-		sum += p->record->block_chunks[i];
+		sum += p->record->block[i].chunks;
 	if (opened > p->pinned || p->pinned > p->planned || p->planned != sum)
 		return false;
 	if (p->phase == POOL_STEADY && p->welcome)
@@ -175,7 +191,7 @@ pool_add_block(struct pool *p, uint32_t chunks)
 
 	assert(n < RECORD_BLOCKS_MAX && p->phase == POOL_STEADY && chunks > 0);
 	assert(chunks <= p->ledger.chunks - p->planned);
-	p->record->block_chunks[n] = chunks;
+	p->record->block[n] = (struct record_block){ .chunks = chunks };
 	set_blocks(p, n + 1);
 	p->planned += chunks;
 	p->phase = POOL_GROWING;
@@ -193,7 +209,16 @@ pool_drop_rest(struct pool *p)
 	if (p->pinned == last.from)
 		set_blocks(p, n - 1);
 	else
-		p->record->block_chunks[n - 1] = p->pinned - last.from;
+		p->record->block[n - 1].chunks = p->pinned - last.from;
+}
+
+void
+pool_note_pages(struct pool *p, unsigned int shift)
+{
+	struct record_block *b = &p->record->block[pool_blocks(p) - 1];
+
+	if (shift != 0 && (b->page_shift == 0 || shift < b->page_shift))
+		b->page_shift = shift & 0xff;
 }
 
 void

@@ -24,6 +24,7 @@
 #include <sys/types.h>
 
 #include "daemon/clock.h"
+#include "daemon/heap_kind.h"
 #include "daemon/policy.h"
 #include "daemon/queue.h"
 #include "daemon/record.h"
@@ -36,7 +37,8 @@ enum pool_phase {
 	POOL_RELEASING, /* slices of the last block, closed, are being given back */
 };
 
-/* What a pool was allowed when it was opened. Bytes, in whole chunks but for the wall. */
+/* What a pool was allowed when it was opened. Bytes, in whole chunks but for the wall; base,
+ * add and wall_max in whole pages of the heap. */
 struct pool_limits {
 	uint64_t base;
 	uint64_t add;
@@ -46,6 +48,7 @@ struct pool_limits {
 	uint64_t headroom;
 	uint64_t group_wall; /* wall_total of the section; 0: none */
 	uint32_t weight;
+	enum heap_kind heap;
 	uid_t uid;
 	const struct policy *policy;
 	const char *group; /* the section's name, where there is a wall_total */
@@ -104,7 +107,11 @@ struct chunk_range pool_block_open(const struct pool *p, uint32_t index);
 uint64_t pool_used(const struct pool *p);
 /** pool_charge() - what @chunks pinned cost the host, ledger pages included; bytes */
 uint64_t pool_charge(const struct pool *p, uint32_t chunks);
-/** pool_wall_chunks() - whole chunks below the wall */
+/** pool_slice() - chunks that are pinned, or given back, at a time */
+uint32_t pool_slice(const struct pool *p);
+/** pool_whole() - @chunks, rounded up to whole pages of the heap */
+uint32_t pool_whole(const struct pool *p, uint32_t chunks);
+/** pool_wall_chunks() - whole pages of the heap below the wall, in chunks */
 uint32_t pool_wall_chunks(const struct pool *p);
 /** pool_floor() - chunks that remain if all empty last additional blocks went */
 uint32_t pool_floor(const struct pool *p);
@@ -117,6 +124,9 @@ bool pool_check(const struct pool *p);
 void pool_add_block(struct pool *p, uint32_t chunks);
 /** pool_drop_rest() - the last block ends where pinning ended; it goes if that is nothing */
 void pool_drop_rest(struct pool *p);
+/** pool_note_pages() - what was pinned last of the last block came in pages of 1 << @shift
+ * bytes; 0: nobody knows */
+void pool_note_pages(struct pool *p, unsigned int shift);
 /** pool_open_to() - open the chunks up to @chunks, which are pinned */
 void pool_open_to(struct pool *p, uint32_t chunks);
 /** pool_close_last() - take the last additional block from the client; false: it is used */

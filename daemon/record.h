@@ -18,6 +18,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "proto/ledger.h"
+
 #define RECORD_BLOCKS_MAX 1024u
 
 struct record_counters {
@@ -37,6 +39,14 @@ struct record_audit {
 	uint64_t failed;   /* slices that could not be locked again */
 };
 
+/* A word, for most pools' blocks to lie in the first page of their record. */
+struct record_block {
+	uint32_t chunks : 24;
+	uint32_t
+	    page_shift : 8; /* of the smallest pages that it got; 0: not known yet */
+};
+static_assert(sizeof(struct record_block) == 4 && CHUNKS_MAX < 1u << 24, "a word");
+
 struct record {
 	_Atomic uint32_t blocks; /* the base block included; 0: not open yet */
 	_Atomic uint32_t opened; /* chunks */
@@ -48,7 +58,7 @@ struct record {
 	uint64_t add;
 	struct record_counters counters;
 	struct record_audit audit;
-	uint32_t block_chunks[RECORD_BLOCKS_MAX];
+	struct record_block block[RECORD_BLOCKS_MAX];
 };
 static_assert(sizeof(struct record) == 4096 + 120, "layout of the record");
 

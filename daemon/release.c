@@ -35,6 +35,13 @@ core_view(const struct core *c, const struct pool *p, uint32_t idle_ticks)
 		.mark_passed = p->mark_passed };
 }
 
+uint32_t
+core_block(const struct pool *p, const struct policy *policy,
+    const struct policy_view *v, uint32_t need)
+{
+	return pool_whole(p, policy->block(v, need));
+}
+
 static uint32_t
 blocks_to_release(
     const struct core *c, const struct pool *p, enum release_reason reason)

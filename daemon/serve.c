@@ -95,9 +95,9 @@ block_for(
 	uint32_t wall = view.wall, base = pool_block(p, 0).to;
 	uint64_t size = request_chunks(head);
 	bool odd = size > base;
-	uint32_t equal = policy_fixed.block(&view, (uint32_t)size);
+	uint32_t equal = core_block(p, &policy_fixed, &view, (uint32_t)size);
 
-	size = p->limits.policy->block(&view, (uint32_t)size);
+	size = core_block(p, p->limits.policy, &view, (uint32_t)size);
 	if (!share_fits(c, p, p->planned + (uint32_t)size))
 		size = equal; /* nobody waits because a policy would like more */
 	*startp = p->planned;

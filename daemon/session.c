@@ -322,8 +322,11 @@ op_opened(void *ctx, struct pool *p, int error)
 	arbiter_tell_keeper(ctx, &msg);
 	s->state = SESSION_OPEN;
 	log_info("session",
-	    SUBJECT ": opened: base %" PRIu64 ", add %" PRIu64 ", wall %" PRIu64,
-	    SUBJECT_OF(s), s->limits.base, s->limits.add, s->limits.wall);
+	    SUBJECT ": opened: base %" PRIu64 ", add %" PRIu64 ", wall %" PRIu64
+		    ", heap %s, pages of %u KiB",
+	    SUBJECT_OF(s), s->limits.base, s->limits.add, s->limits.wall,
+	    heap_kind_name(s->limits.heap),
+	    (1u << p->record->block[0].page_shift) / 1024);
 }
 
 static void

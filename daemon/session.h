@@ -47,6 +47,7 @@ struct session {
 	bool gone;          /* the process */
 	uint32_t watching;  /* PROTO_EVENT_*, that the client wants to be told of */
 	int open_error;     /* why the base could not be pinned; a positive errno */
+	int grow_error;     /* why the latest slice could not be; 0: it was */
 	const char *broken; /* why it is to be dropped, from the loop; or NULL */
 	char name[PROTO_NAME_SIZE]; /* of the pool, as the client said it */
 	char section[PROTO_NAME_SIZE];
@@ -73,7 +74,7 @@ struct session *session_find(struct arbiter *a, uint32_t id);
 
 /* The keeper's answers. */
 void session_on_created(struct session *s, int error, int ledger);
-void session_on_pinned(struct session *s, uint32_t pinned, int error);
+void session_on_pinned(struct session *s, const struct channel_msg *msg);
 void session_on_unpinned(struct session *s, uint32_t pinned);
 void session_on_audited(struct session *s, const struct channel_msg *msg);
 

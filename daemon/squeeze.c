@@ -37,7 +37,7 @@ can_spare(const struct core *c, const struct pool *q, bool idle_only)
 
 	if (q->phase != POOL_STEADY || n < 2 || has_use_for_blocks(q))
 		return false;
-	last = (struct chunk_range){ q->planned - q->record->block_chunks[n - 1],
+	last = (struct chunk_range){ q->planned - q->record->block[n - 1].chunks,
 		q->planned };
 	return ledger_is_empty(&q->ledger, last) &&
 	       (!idle_only || ledger_idle_ticks(&q->ledger, last, c->tick) >=

@@ -10,6 +10,7 @@
 
 #include "daemon/arbiter.h"
 #include "daemon/json.h"
+#include "daemon/largepages.h"
 #include "daemon/session.h"
 #include "daemon/status_blocks.h"
 
@@ -112,7 +113,7 @@ put_owner(cJSON *o, const struct session *s)
 static bool
 put_limits(cJSON *o, const struct pool_limits *limits)
 {
-	return json_put_word(o, "heap", "page") &&
+	return json_put_word(o, "heap", heap_kind_name(limits->heap)) &&
 	       json_put_word(o, "policy", limits->policy->name) &&
 	       json_put_number(o, "weight", limits->weight) &&
 	       json_put_number(o, "base_size", limits->base) &&
@@ -318,6 +319,36 @@ put_params(cJSON *o, const struct core_params *p)
 	       json_put_number(o, "user_requests", p->user_requests);
 }
 
+/* @sizes: powers of two, or'ed. */
+static cJSON *
+sizes_json(uint64_t sizes)
+{
+	cJSON *a = cJSON_CreateArray();
+
+	for (; sizes != 0; sizes &= sizes - 1)
+		if (!json_append(a, cJSON_CreateNumber((double)(sizes & -sizes)))) {
+			cJSON_Delete(a);
+			return NULL;
+		}
+	return a;
+}
+
+static cJSON *
+large_pages_json(void)
+{
+	cJSON *o = cJSON_CreateObject();
+	struct largepages l;
+
+	largepages_read(&l, LARGEPAGES_PATH);
+	if (json_put_word(o, "shmem_enabled", l.shmem_enabled) &&
+	    json_put(o, "thp_sizes", sizes_json(l.thp)) &&
+	    json_put_number(o, "huge_total", l.huge_total) &&
+	    json_put_number(o, "huge_free", l.huge_free))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
 cJSON *
 status_host(const struct arbiter *a)
 {
@@ -334,7 +365,8 @@ status_host(const struct arbiter *a)
 	    json_put_number(o, "clients", t.clients) &&
 	    json_put_number(o, "foreign", a->foreign) &&
 	    json_put_number(o, "clients_max", arbiter_config(a)->host.clients_max) &&
-	    put_params(o, &a->core.params))
+	    put_params(o, &a->core.params) &&
+	    json_put(o, "large_pages", large_pages_json()))
 		return o;
 	cJSON_Delete(o);
 	return NULL;

@@ -48,7 +48,7 @@ least(uint32_t a, uint32_t b)
 static struct block_view
 block_look(const struct pool *p, uint32_t index, uint32_t from)
 {
-	uint32_t to = from + p->record->block_chunks[index], opened = pool_opened(p);
+	uint32_t to = from + p->record->block[index].chunks, opened = pool_opened(p);
 	struct block_view b = { .index = index,
 		.whole = { from, to },
 		.open = { least(from, opened), least(to, opened) } };
@@ -125,6 +125,15 @@ put_map(cJSON *object, const struct pool *p, const struct block_view *b)
 	return json_put(object, "map", cJSON_CreateString(map));
 }
 
+/* Of the smallest pages that the block got; 0: no slice of it is pinned yet. */
+static uint64_t
+page_size(const struct pool *p, uint32_t index)
+{
+	unsigned int shift = p->record->block[index].page_shift;
+
+	return shift != 0 ? UINT64_C(1) << shift : 0;
+}
+
 static cJSON *
 block_json(const struct core *c, const struct pool *p, const struct block_view *b,
     bool with_map)
@@ -144,6 +153,7 @@ block_json(const struct core *c, const struct pool *p, const struct block_view *
 	    json_put_number(o, "free", b->free) &&
 	    json_put_number(o, "total_space", range_bytes(b->open)) &&
 	    json_put_number(o, "chunks", b->whole.to - b->whole.from) &&
+	    json_put_number(o, "page_size", page_size(p, b->index)) &&
 	    (!with_map || put_map(o, p, b)))
 		return o;
 	cJSON_Delete(o);

@@ -23,7 +23,7 @@
 #include "proto/messages.h"
 
 #define TABLE_MAGIC   0x00656c6261746462ULL
-#define TABLE_VERSION 2u /* of table and records; raised with every change of them */
+#define TABLE_VERSION 3u /* of table and records; raised with every change of them */
 #define TABLE_LAYOUT  (TABLE_VERSION << 16 | LEDGER_VERSION << 8 | PROTO_VERSION)
 #define TABLE_SLOTS   10000u
 
@@ -42,6 +42,7 @@ struct slot {
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
+	uint32_t heap; /* enum heap_kind */
 	uint32_t chunks;
 	_Atomic uint32_t pinned;
 	char name[PROTO_NAME_SIZE];

@@ -62,6 +62,12 @@ check_pool(const struct pool *p, const struct tune_pool *t, struct tune_why *why
 		    "add: %" PRIu64 " is out of range: give %" PRIu64 " to %" PRIu64
 		    " (wall_max)",
 		    t->add, CHUNK_SIZE, l->wall_max);
+	if (has(t->given, TUNE_POOL_ADD) &&
+	    t->add % (heap_kind_chunks(l->heap) * CHUNK_SIZE) != 0)
+		return tune_because(why,
+		    "add: %" PRIu64 " is no multiple of %" PRIu64
+		    ", a page of its heap: give one",
+		    t->add, heap_kind_chunks(l->heap) * CHUNK_SIZE);
 	return 0;
 }
 

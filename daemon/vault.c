@@ -167,6 +167,7 @@ session_mail(const struct vault *v, uint32_t slot, struct channel_mail *mail)
 		mail->msg.error = ENOSYS;
 	}
 	if (atomic_load(&s->state) == SLOT_OPEN) {
+		mail->msg.heap = s->heap;
 		mail->msg.chunks = s->chunks;
 		mail->msg.pinned = s->pinned;
 		memcpy(mail->msg.name, s->name, sizeof(mail->msg.name));
@@ -236,6 +237,7 @@ vault_admit(struct vault *v, int sock, struct channel_mail *mail)
 	s->pid = peer.pid;
 	s->uid = peer.uid;
 	s->gid = peer.gid;
+	s->heap = HEAP_PAGE;
 	s->chunks = s->pinned = 0;
 	atomic_store(&s->state, SLOT_SESSION);
 	v->sessions++;
@@ -286,7 +288,7 @@ end_session(struct vault *v, struct slot *s, struct holding *h)
 	close_fd(h->sock);
 	close_fd(h->pidfd);
 	h->sock = h->pidfd = -1;
-	if (s->pinned <= SLICE_CHUNKS) {
+	if (s->pinned <= heap_kind_slice(s->heap)) {
 		free_slot(v, s, h);
 		return;
 	}
@@ -313,8 +315,8 @@ vault_end_slice(struct vault *v)
 	while (atomic_load(&s->state) != SLOT_ENDING)
 		s++;
 	h = &v->holdings[s - v->table->slot];
-	if (s->pinned > SLICE_CHUNKS) {
-		unpin_to(v, s, h, s->pinned - SLICE_CHUNKS);
+	if (s->pinned > heap_kind_slice(s->heap)) {
+		unpin_to(v, s, h, s->pinned - heap_kind_slice(s->heap));
 		return;
 	}
 	free_slot(v, s, h);
@@ -368,11 +370,27 @@ vault_fini(struct vault *v)
 static int
 clear_record(struct vault *v, uint32_t slot)
 {
-	static const char zeros[offsetof(struct record, block_chunks)];
+	static const char zeros[offsetof(struct record, block)];
 	off_t offset = (off_t)slot * RECORD_STRIDE;
 
 	return pwrite(v->records, zeros, sizeof(zeros), offset) == sizeof(zeros) ? 0
 										 : -EIO;
+}
+
+/* A prefix moves by whole pages, at both of its ends: where it starts, and where it ends. */
+static bool
+is_slice(const struct slot *s, const struct channel_msg *m)
+{
+	uint32_t page = heap_kind_chunks(s->heap);
+
+	return m->from < m->to && m->to - m->from <= heap_kind_slice(s->heap) &&
+	       m->from % page == 0 && m->to % page == 0;
+}
+
+static bool
+is_heap(uint32_t kind, uint32_t chunks)
+{
+	return kind < HEAP_KINDS && chunks % heap_kind_chunks(kind) == 0;
 }
 
 static int
@@ -382,13 +400,14 @@ create_pool(
 	int r;
 
 	if (atomic_load(&s->state) != SLOT_SESSION || m->chunks == 0 ||
-	    m->chunks > CHUNKS_MAX)
+	    m->chunks > CHUNKS_MAX || !is_heap(m->heap, m->chunks))
 		return -EINVAL;
 	if (v->locked + heap_charge(m->chunks, 0) > v->host_wall)
 		return -ENOSPC;
 	if ((r = clear_record(v, m->slot)) != 0 ||
-	    (r = heap_init(&h->heap, m->chunks)) != 0)
+	    (r = heap_init(&h->heap, m->heap, m->chunks)) != 0)
 		return r;
+	s->heap = m->heap;
 	s->chunks = m->chunks;
 	s->pinned = 0;
 	memcpy(s->name, m->name, sizeof(s->name));
@@ -405,8 +424,7 @@ pin_slice(
 	uint64_t more;
 	int r;
 
-	if (m->from != s->pinned || m->to <= m->from || m->to > s->chunks ||
-	    m->to - m->from > SLICE_CHUNKS)
+	if (m->from != s->pinned || m->to > s->chunks || !is_slice(s, m))
 		return -EINVAL;
 	more = heap_charge(s->chunks, m->to) - heap_charge(s->chunks, m->from);
 	if (v->locked + more > v->host_wall)
@@ -422,7 +440,7 @@ static int
 unpin_slice(
     struct vault *v, struct slot *s, struct holding *h, const struct channel_msg *m)
 {
-	if (m->to != s->pinned || m->from >= m->to || m->to - m->from > SLICE_CHUNKS)
+	if (m->to != s->pinned || !is_slice(s, m))
 		return -EINVAL;
 	unpin_to(v, s, h, m->from);
 	return 0;
@@ -454,7 +472,7 @@ audit_slice(struct vault *v, const struct slot *s, const struct holding *h,
 	struct heap_found found = { 0 };
 	int r = 0;
 
-	if (m->from < to && to - m->from <= SLICE_CHUNKS)
+	if (m->from < to && to - m->from <= heap_kind_slice(s->heap))
 		r = heap_audit(&h->heap, v->pagemap, m->from, to, &found);
 	answer(mail, CHANNEL_AUDITED, s, r);
 	mail->msg.holes = found.holes;
@@ -520,6 +538,7 @@ vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *ma
 		return true;
 	case CHANNEL_PIN:
 		answer(mail, CHANNEL_PINNED, s, change_prefix(v, s, h, m));
+		mail->msg.page_shift = h->heap.page_shift;
 		return true;
 	case CHANNEL_UNPIN:
 		answer(mail, CHANNEL_UNPINNED, s, change_prefix(v, s, h, m));

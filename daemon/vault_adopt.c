@@ -112,7 +112,8 @@ adopt_pool(struct vault *v, uint32_t slot, struct parts *p)
 	int r = -EPROTO;
 
 	if (p->sock != -1 && p->memory != -1 && p->ledger != -1)
-		r = heap_adopt(&h->heap, p->memory, p->ledger, s->chunks, s->pinned);
+		r = heap_adopt(
+		    &h->heap, s->heap, p->memory, p->ledger, s->chunks, s->pinned);
 	if (r != 0) {
 		log_errno("keeper", -r,
 		    "pool %u %s (uid %u pid %d) cannot be taken over, and ends", s->id,

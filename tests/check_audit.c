@@ -178,7 +178,7 @@ static int pagemap;
 static void
 enter_heap(void)
 {
-	ck_assert_int_eq(heap_init(&heap, 2 * CHUNKS), 0);
+	ck_assert_int_eq(heap_init(&heap, HEAP_PAGE, 2 * CHUNKS), 0);
 	ck_assert_int_eq(heap_pin(&heap, CHUNKS), 0);
 	pagemap = heap_audit_open();
 	ck_assert_int_ne(pagemap, -1);

@@ -92,7 +92,7 @@ static const struct {
 	{ "[hosts]\nwall = 64M\n", { ":1: ", "hosts" } },
 	{ "wall = 64M\n", { ":1: " } },
 	{ "[pool default]\nuser = nobody-at-all\n", { ":2: ", "unknown user" } },
-	{ "[pool default]\nheap = thp\n", { ":2: ", "page" } },
+	{ "[pool default]\nheap = swap\n", { ":2: ", "page, thp, huge" } },
 	{ "[pool default]\nwall\n", { ":2: " } },
 };
 

@@ -85,11 +85,12 @@ START_TEST(the_base_is_pinned_at_opening_slice_by_slice)
 	struct pool_limits limits = world_limits(10, 4, 64);
 	struct world_pool *p = world_open_unsettled(w, &limits, NULL);
 
-	for (uint32_t from = 0; from < 10; from += SLICE_CHUNKS) {
+	for (uint32_t from = 0; from < 10; from += heap_kind_slice(HEAP_PAGE)) {
 		ck_assert_int_eq(p->question, WORLD_PIN);
 		ck_assert_uint_eq(p->range.from, from);
-		ck_assert_uint_eq(
-		    p->range.to, from + SLICE_CHUNKS < 10 ? from + SLICE_CHUNKS : 10);
+		ck_assert_uint_eq(p->range.to, from + heap_kind_slice(HEAP_PAGE) < 10
+						   ? from + heap_kind_slice(HEAP_PAGE)
+						   : 10);
 		ck_assert_uint_eq(pool_opened(&p->pool), from);
 		ck_assert(!p->opened);
 		world_step(w);
@@ -109,8 +110,8 @@ START_TEST(pools_take_turns_at_the_keeper)
 
 	world_step(w);
 	world_step(w);
-	ck_assert_uint_eq(a->pinned, SLICE_CHUNKS);
-	ck_assert_uint_eq(b->pinned, SLICE_CHUNKS);
+	ck_assert_uint_eq(a->pinned, heap_kind_slice(HEAP_PAGE));
+	ck_assert_uint_eq(b->pinned, heap_kind_slice(HEAP_PAGE));
 }
 END_TEST
 
@@ -256,7 +257,7 @@ START_TEST(blocks_are_as_large_as_the_wall_needs_them_to_be_reached)
 		ck_assert_int_eq(state(p, tag), WORLD_USED);
 	}
 	ck_assert_uint_eq(
-	    p->record->block_chunks[1], 3); /* of 2047 chunks in 1023 blocks */
+	    p->record->block[1].chunks, 3); /* of 2047 chunks in 1023 blocks */
 	ck_assert_uint_le(pool_blocks(&p->pool), RECORD_BLOCKS_MAX);
 }
 END_TEST
@@ -791,7 +792,7 @@ START_TEST(a_block_that_was_pinned_in_part_stays_as_a_smaller_one)
 	world_settle(w);
 	ck_assert_int_eq(state(p, tag), WORLD_ASKED);
 	ck_assert_uint_eq(pool_blocks(&p->pool), 2);
-	ck_assert_uint_eq(p->pool.planned, 4 + SLICE_CHUNKS);
+	ck_assert_uint_eq(p->pool.planned, 4 + heap_kind_slice(HEAP_PAGE));
 	ck_assert_uint_eq(p->record->counters.grown, 1);
 	world_pass_ticks(w, 1);
 	ck_assert_int_eq(state(p, tag), WORLD_TURN);

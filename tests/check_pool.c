@@ -47,7 +47,7 @@ must_be_whole(struct world *heirs, struct world_pool *q)
 	ck_assert_uint_ge(q->pool.planned, q->pool.limits.base / CHUNK_SIZE);
 	ck_assert_uint_eq(atomic_load(&q->record->doubt), 0);
 	for (uint32_t i = 0; i < pool_blocks(&q->pool); i++)
-		ck_assert_uint_gt(q->record->block_chunks[i], 0);
+		ck_assert_uint_gt(q->record->block[i].chunks, 0);
 	while (world_take(q, FRAME_SIZE))
 		;
 	world_check(heirs);
@@ -259,9 +259,9 @@ START_TEST(the_check_sees_marks_out_of_order)
 	atomic_store(&p->record->opened, 3);
 	ck_assert(!pool_check(pool));
 	atomic_store(&p->record->opened, 4);
-	p->record->block_chunks[0]++;
+	p->record->block[0].chunks++;
 	ck_assert(!pool_check(pool));
-	p->record->block_chunks[0]--;
+	p->record->block[0].chunks--;
 	ck_assert(pool_check(pool));
 }
 END_TEST

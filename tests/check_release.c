@@ -238,12 +238,12 @@ START_TEST(a_large_block_is_given_back_slice_by_slice_from_its_end)
 	w->core.tick += SETTLED;
 	ck_assert(core_release(&w->core, &p->pool, RELEASE_PERIOD) > 0);
 	ck_assert_uint_eq(pool_opened(&p->pool), 4);
-	for (uint32_t to = p->pinned; to > 4; to -= SLICE_CHUNKS) {
+	for (uint32_t to = p->pinned; to > 4; to -= heap_kind_slice(HEAP_PAGE)) {
 		ck_assert_int_eq(p->question, WORLD_UNPIN);
 		ck_assert_uint_eq(p->range.to, to);
 		world_check(w);
 		world_step(w);
-		if (to - 4 <= SLICE_CHUNKS)
+		if (to - 4 <= heap_kind_slice(HEAP_PAGE))
 			break;
 	}
 	ck_assert_uint_eq(blocks(), 1);

@@ -70,7 +70,7 @@ on_pin(void *ctx, struct pool *p, struct chunk_range r)
 
 	(void)ctx;
 	must(s->question == NOTHING && r.from == s->pinned && r.to > r.from);
-	must(r.to - r.from <= SLICE_CHUNKS && r.to <= p->planned);
+	must(r.to - r.from <= pool_slice(p) && r.to <= p->planned);
 	s->question = PIN;
 	s->range = r;
 }

@@ -51,7 +51,7 @@ ask_keeper(struct world *w, struct world_pool *p, enum world_question question,
     struct chunk_range r)
 {
 	MUST(p->question == WORLD_NOTHING);
-	MUST(r.from < r.to && r.to - r.from <= SLICE_CHUNKS);
+	MUST(r.from < r.to && r.to - r.from <= pool_slice(&p->pool));
 	p->question = question;
 	p->range = r;
 	TAILQ_INSERT_TAIL(&w->questions, p, waiting);
