@@ -243,16 +243,33 @@ static const struct {
 };
 
 static void
-say_line_of_life(struct raw *r, size_t i)
+say_patiently(struct raw *r, const union proto_msg *m)
 {
-	union proto_msg m = good(life[i].type);
-
-	if (life[i].tag != 0)
-		m.tag.tag = life[i].tag;
-	while (!raw_send(r, &m, m.header.size)) { /* budd has not read the last ones */
+	while (!raw_send(r, m, m->header.size)) { /* budd has not read the last ones */
 		ck_assert(!raw_has_ended(r));
 		nap();
 	}
+}
+
+static void
+say_line_of_life(struct raw *r, enum proto_type type, uint64_t tag)
+{
+	union proto_msg m = good(type);
+
+	if (tag != 0)
+		m.tag.tag = tag;
+	say_patiently(r, &m);
+}
+
+static void
+ask_for_all(struct raw *r, uint64_t tag)
+{
+	union proto_msg m = good(PROTO_ALLOC);
+
+	m.alloc.tag = tag;
+	m.alloc.size_bytes = WALL;
+	m.alloc.timeout_ms = -1;
+	say_patiently(r, &m);
 }
 
 /* The same life again and again on one connection, each time in another order. None of it
@@ -276,12 +293,12 @@ live_in_disorder(struct client *me, void *arg)
 			order[i] = other;
 		}
 		for (size_t i = 0; i < SIZEOF_ARRAY(life); i++)
-			say_line_of_life(&r, order[i]);
+			say_line_of_life(&r, life[order[i]].type, life[order[i]].tag);
 		ck_assert(!raw_has_ended(&r));
 	}
 	for (uint64_t tag = 1; tag <= 3; tag++) /* whatever is alive of them ends */
-		ck_assert(raw_say(&r, PROTO_CANCEL, tag));
-	ck_assert(raw_alloc(&r, 4, WALL, -1));
+		say_line_of_life(&r, PROTO_CANCEL, tag);
+	ask_for_all(&r, 4);
 	for (union proto_msg m = { 0 }; m.header.type != PROTO_GRANT || m.tag.tag != 4;)
 		ck_assert(raw_hear(&r, &m));
 	raw_close(&r);
