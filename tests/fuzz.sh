@@ -3,7 +3,7 @@
 #
 # libFuzzer on all that budd reads of others: messages, configuration, the bodies of changes,
 # HTTP, and ledgers; with the address and undefined behaviour sanitizers, from the corpora
-# in tests/corpus. Ends with "N passed, N failed, N skipped".
+# in tests/corpus; two at a time. Ends with "N passed, N failed, N skipped".
 #
 # BUD_FUZZ=SECONDS  for each fuzzer (default 2; a minute is a good look, an hour a long one)
 # BUD_FUZZ_KEEP=1   what is new and interesting goes into the corpus of the source
@@ -14,7 +14,6 @@ top=${BUD_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
 seconds=${BUD_FUZZ:-2}
 work=$(mktemp -d "${TMPDIR:-/tmp}/bud-fuzz.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
 
 if ! command -v clang >/dev/null ||
 	! echo 'int LLVMFuzzerTestOneInput(void *p, unsigned long n); int LLVMFuzzerTestOneInput(void *p, unsigned long n) { return !p && !n; }' |
@@ -41,37 +40,52 @@ sources() { # NAME: what its fuzzer is made of
 }
 
 libraries="libbsd-overlay libcjson inih libevent_core libevent_extra"
-build() { # NAME
-	# shellcheck disable=SC2046
-	(cd "$top" && clang -std=gnu17 -D_GNU_SOURCE -DSYSCONFDIR='"/etc"' \
-		-DPACKAGE_VERSION='"fuzz"' -I. -Iinclude -g -O1 \
-		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		$(pkg-config --cflags $libraries) "tests/fuzz_$1.c" $(sources "$1") \
-		-o "$work/fuzz_$1" $(pkg-config --libs $libraries) -lm)
+sanitize="-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all"
+
+# Each source once, whoever needs it, and as many at a time as there are processors.
+compile() { # SOURCE...
+	# shellcheck disable=SC2016,SC2086
+	printf '%s\n' "$@" | sort -u | top=$top work=$work \
+		flags="$sanitize $(pkg-config --cflags $libraries)" xargs -P "$(nproc)" -I{} bash -c '
+		source={} && cd "$top" && clang -std=gnu17 -D_GNU_SOURCE -DSYSCONFDIR="\"/etc\"" \
+			-DPACKAGE_VERSION="\"fuzz\"" -I. -Iinclude -g -O1 $flags -c "$source" \
+			-o "$work/$(tr / - <<<"${source%.c}").o"'
 }
 
+link() { # NAME
+	# shellcheck disable=SC2046,SC2086
+	(cd "$work" && clang $sanitize $(echo "tests/fuzz_$1.c" $(sources "$1") | tr / - |
+		sed 's/\.c\>/.o/g') -o "fuzz_$1" $(pkg-config --libs $libraries) -lm)
+}
+
+# Prints what it has done, or what it has found.
 fuzz() { # NAME
 	local log=$work/$1.log found=$work/$1.corpus
 	mkdir -p "$found" "$work/$1.crash"
 	[ -z "${BUD_FUZZ_KEEP:-}" ] || found=$top/tests/corpus/$1
-	if ! build "$1" >"$log" 2>&1; then
-		echo "fuzz_$1: does not build"
-		tail -n 20 "$log"
-		return 1
-	fi
-	if ! UBSAN_OPTIONS=print_stacktrace=1 "$work/fuzz_$1" -max_total_time="$seconds" \
-		-max_len=4096 -timeout=20 -artifact_prefix="$work/$1.crash/" \
+	if UBSAN_OPTIONS=print_stacktrace=1 "$work/fuzz_$1" -max_total_time="$seconds" \
+		-max_len=4096 -timeout=60 -artifact_prefix="$work/$1.crash/" \
 		"$found" "$top/tests/corpus/$1" >"$log" 2>&1; then
+		echo "fuzz_$1: $(grep -E '^Done' "$log" | tail -n 1)" | tee "$work/$1.passed"
+	else
+		echo "fuzz_$1: found something"
 		tail -n 40 "$log"
 		find "$work/$1.crash" -type f -exec sh -c 'echo "input:"; base64 "$1"' _ {} \;
-		return 1
 	fi
-	echo "fuzz_$1: $(grep -E '^Done' "$log" | tail -n 1)"
 }
 
 [ $# -gt 0 ] || set -- config http ledger messages tune
-for name in "$@"; do
-	if fuzz "$name"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
-done
+# shellcheck disable=SC2046
+if ! compile $(for name in "$@"; do echo "tests/fuzz_$name.c"; sources "$name"; done) ||
+	! (for name in "$@"; do link "$name" || exit 1; done); then
+	echo "the fuzzers do not build"
+	echo "0 passed, $# failed, 0 skipped"
+	exit 1
+fi
+export top work seconds
+export -f fuzz
+printf '%s\n' "$@" | xargs -P 2 -I{} bash -c 'fuzz {}'
+passed=$(find "$work" -maxdepth 1 -name '*.passed' | wc -l)
+failed=$(($# - passed))
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]
