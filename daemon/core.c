@@ -30,6 +30,14 @@ core_init(struct core *c, const struct core_params *params, const struct core_op
 }
 
 void
+core_is_now(struct core *c, struct instant now)
+{
+	if (c->tally.waiting.began.ns == 0)
+		level_init(&c->tally.waiting, now);
+	c->now = now;
+}
+
+void
 core_freeze(struct core *c)
 {
 	c->sharing = true; /* share_serve() is never left */
@@ -47,6 +55,7 @@ core_set_params(struct core *c, const struct core_params *params, struct instant
 {
 	struct pool *p;
 
+	core_is_now(c, now);
 	c->params = *params;
 	TAILQ_FOREACH (p, &c->pools, entry)
 		if (p->record->tick_count > params->release_ticks)
@@ -97,6 +106,7 @@ core_join(struct core *c, struct pool *p)
 		}
 	}
 	TAILQ_INSERT_TAIL(&c->pools, p, entry);
+	level_init(&p->waiting, c->now);
 	core_weigh_user(c, p->user);
 	core_account(c, p);
 	return 0;
@@ -136,7 +146,7 @@ core_open(struct core *c, struct pool *p)
 		return r;
 	}
 	p->record->tick_count = c->params.release_ticks;
-	grow_start(c, p, base);
+	grow_start(c, p, base, GROW_BASE);
 	return 0;
 }
 
@@ -150,6 +160,7 @@ forget_all(struct core *c, struct pool *p)
 void
 core_drop_requests(struct core *c, struct pool *p, struct instant now)
 {
+	core_is_now(c, now);
 	forget_all(c, p);
 	serve(c, p, now);
 }
@@ -157,6 +168,7 @@ core_drop_requests(struct core *c, struct pool *p, struct instant now)
 void
 core_close(struct core *c, struct pool *p, struct instant now)
 {
+	core_is_now(c, now);
 	forget_all(c, p);
 	share_forget(c, p);
 	audit_forget(c, p);
@@ -167,11 +179,20 @@ core_close(struct core *c, struct pool *p, struct instant now)
 
 /* --- Requests --- */
 
+static void
+count_waiting(struct core *c, struct pool *p, int by)
+{
+	level_move(&p->waiting, by, c->now);
+	level_move(&c->tally.waiting, by, c->now);
+}
+
 void
 core_set_state(struct core *c, struct request *r, enum request_state state)
 {
 	bool timed = r->deadline.ns != INSTANT_NEVER.ns && state != r->state;
 
+	if (state != r->state)
+		count_waiting(c, r->pool, state == REQUEST_WAITING ? 1 : -1);
 	if (timed && state == REQUEST_GRANTED)
 		RB_REMOVE(request_deadlines, &c->deadlines, r);
 	r->state = state;
@@ -182,6 +203,8 @@ core_set_state(struct core *c, struct request *r, enum request_state state)
 void
 core_forget(struct core *c, struct request *r)
 {
+	if (r->state == REQUEST_WAITING)
+		count_waiting(c, r->pool, -1);
 	if (r->state == REQUEST_WAITING && r->deadline.ns != INSTANT_NEVER.ns)
 		RB_REMOVE(request_deadlines, &c->deadlines, r);
 	r->pool->user->requests--;
@@ -195,9 +218,9 @@ core_refuse(struct core *c, struct request *r, int error)
 	uint64_t tag = r->tag;
 
 	if (error == ETIMEDOUT)
-		p->record->counters.timeouts++;
+		CORE_COUNT(c, p, timeouts);
 	else if (error != ECANCELED)
-		p->record->counters.refused++;
+		CORE_COUNT(c, p, refused);
 	core_forget(c, r);
 	c->ops->refuse(c->ctx, p, tag, error);
 }
@@ -228,6 +251,7 @@ enqueue(
 	r->pool = p;
 	r->order = ledger_order(alloc->size_bytes);
 	r->count = alloc->count;
+	count_waiting(c, p, 1);
 	r->try = alloc->timeout_ms == 0;
 	r->since = now;
 	r->deadline = INSTANT_NEVER;
@@ -241,7 +265,7 @@ enqueue(
 static void
 refuse_unqueued(struct core *c, struct pool *p, uint64_t tag, int error)
 {
-	p->record->counters.refused++;
+	CORE_COUNT(c, p, refused);
 	c->ops->refuse(c->ctx, p, tag, error);
 }
 
@@ -257,8 +281,11 @@ void
 core_request(
     struct core *c, struct pool *p, const struct proto_alloc *alloc, struct instant now)
 {
+	core_is_now(c, now);
 	if (queue_find(&p->queue, alloc->tag) != NULL)
 		return; /* said twice, to be sure */
+	tally_size(&c->tally.sizes, FRAME_SIZE << ledger_order(alloc->size_bytes),
+	    alloc->count);
 	if (never_met(c, p, alloc)) {
 		refuse_unqueued(c, p, alloc->tag, EMSGSIZE);
 		return;
@@ -278,6 +305,7 @@ core_done(struct core *c, struct pool *p, uint64_t tag, enum proto_outcome outco
 
 	if (r == NULL)
 		return;
+	core_is_now(c, now);
 	if (outcome == PROTO_USED)
 		core_forget(c, r);
 	else
@@ -292,6 +320,7 @@ core_cancel(struct core *c, struct pool *p, uint64_t tag, struct instant now)
 
 	if (r == NULL)
 		return;
+	core_is_now(c, now);
 	if (r->state == REQUEST_GRANTED)
 		core_forget(c, r); /* the GRANT that crossed it is the answer */
 	else
@@ -302,6 +331,7 @@ core_cancel(struct core *c, struct pool *p, uint64_t tag, struct instant now)
 void
 core_doorbell(struct core *c, struct pool *p, struct instant now)
 {
+	core_is_now(c, now);
 	serve(c, p, now);
 }
 
@@ -412,6 +442,7 @@ run_audit(struct core *c, struct instant now)
 void
 core_run(struct core *c, struct instant now)
 {
+	core_is_now(c, now);
 	run_deadlines(c, now);
 	run_tick(c, now);
 	run_audit(c, now);

@@ -33,8 +33,8 @@ struct core;
 
 /* What happened, for whoever watches: the log, the events of the status, the client. */
 enum core_news {
-	CORE_GROWN,    /* by @bytes */
-	CORE_RELEASED, /* @bytes */
+	CORE_GROWN,    /* by @bytes, pool->grows_for */
+	CORE_RELEASED, /* @bytes, pool->releases_for */
 	CORE_PRESSURE, /* memory is short, and this pool has more than its share */
 };
 
@@ -94,10 +94,12 @@ struct core {
 	bool sharing;    /* in the midst of one */
 	bool kept;       /* somebody fits, but waits for one before it; see share.c */
 	uint32_t tick;
+	struct instant now;        /* as was told last */
 	struct instant next_tick;  /* INSTANT_NEVER: nothing to tick for */
 	struct instant next_audit; /* INSTANT_NEVER: there is no pool */
 	struct pool *auditing;     /* a slice of it is being looked at; NULL: none */
 	struct core_counters counters;
+	struct tally tally;
 	struct ledger_plan plan; /* scratch of serve.c */
 };
 
@@ -156,14 +158,8 @@ void core_set_add(struct core *c, struct pool *p, uint64_t add, struct instant n
 void core_set_weight(
     struct core *c, struct pool *p, uint32_t weight, struct instant now);
 
-enum release_reason {
-	RELEASE_PERIOD,   /* by the policy */
-	RELEASE_TRANSFER, /* a transfer has ended: as if all that is empty were idle */
-	RELEASE_OPERATOR, /* likewise */
-	RELEASE_PRESSURE, /* all empty last blocks; none stays as headroom */
-};
-
 /** core_release() - the release pass of one pool, now
+ * @reason:	RELEASE_PERIOD to RELEASE_PRESSURE
  * Return: blocks that are being given back, or will be */
 uint32_t core_release(struct core *c, struct pool *p, enum release_reason reason);
 
@@ -208,15 +204,22 @@ struct policy_view core_view(
 uint32_t core_block(const struct pool *p, const struct policy *policy,
     const struct policy_view *v, uint32_t need);
 
+/* One more of what both the pool and the host count. */
+#define CORE_COUNT(c, p, what) ((c)->tally.sum.what++, (p)->record->counters.what++)
+
+/** core_is_now() - what is counted from here on happens now; each entry point says so */
+void core_is_now(struct core *c, struct instant now);
+
 /** grow_start() - add a block of @chunks; its slices are pinned in turn with others' */
-void grow_start(struct core *c, struct pool *p, uint32_t chunks);
+void grow_start(
+    struct core *c, struct pool *p, uint32_t chunks, enum grow_reason reason);
 /** grow_ahead() - add a block before anybody asks, if the policy says so; arm low_mark */
 void grow_ahead(struct core *c, struct pool *p);
 /** grow_forget() - the pool is going away, in the midst of whatever it does */
 void grow_forget(struct core *c, struct pool *p);
 /** shrink_start() - close the last additional block and give its first slice back; false:
  * the client took something in it just now */
-bool shrink_start(struct core *c, struct pool *p);
+bool shrink_start(struct core *c, struct pool *p, enum release_reason reason);
 
 /** core_wind() - set the tick going if there is anything to tick for, and the audit */
 void core_wind(struct core *c, struct instant now);

@@ -72,8 +72,10 @@ grow_forget(struct core *c, struct pool *p)
 }
 
 void
-grow_start(struct core *c, struct pool *p, uint32_t chunks)
+grow_start(struct core *c, struct pool *p, uint32_t chunks, enum grow_reason reason)
 {
+	p->grows_for = reason;
+	p->grows_since = c->now;
 	pool_add_block(p, chunks);
 	core_account(c, p);
 	pool_publish(p, c->tick); /* stamps of the new chunks start at this tick */
@@ -122,7 +124,15 @@ grow_ahead(struct core *c, struct pool *p)
 	    c->tick < p->retry_tick || !share_fits(c, p, v.planned + chunks))
 		return;
 	p->mark_armed = p->mark_passed = false;
-	grow_start(c, p, chunks);
+	grow_start(c, p, chunks, GROW_HEADROOM);
+}
+
+static void
+count_growth(struct core *c, struct pool *p)
+{
+	CORE_COUNT(c, p, grown);
+	if (p->grows_for != GROW_RESTART) /* that began in another's time */
+		tally_time(&c->tally.growths, c->now.ns - p->grows_since.ns);
 }
 
 static void
@@ -135,7 +145,7 @@ end_growth(struct core *c, struct pool *p)
 		    p, c->tick); /* a client may ask as soon as it is welcome */
 		c->ops->opened(c->ctx, p, 0);
 	} else {
-		p->record->counters.grown++;
+		count_growth(c, p);
 		c->ops->tell(c->ctx, p, CORE_GROWN,
 		    p->record->block[pool_blocks(p) - 1].chunks * CHUNK_SIZE);
 	}
@@ -149,7 +159,8 @@ give_up_growth(struct core *c, struct pool *p, int error)
 
 	pool_drop_rest(p);
 	core_account(c, p);
-	p->record->counters.grown += p->welcome && pool_blocks(p) == blocks;
+	if (p->welcome && pool_blocks(p) == blocks)
+		count_growth(c, p);
 	p->retry_tick = c->tick + 1;
 	if (!p->welcome)
 		c->ops->opened(c->ctx, p, error);
@@ -167,6 +178,7 @@ core_pinned(
     struct core *c, struct pool *p, uint32_t pinned, int error, struct instant now)
 {
 	assert(p->phase == POOL_GROWING);
+	core_is_now(c, now);
 	slice_came_back(c, p);
 	if (error != 0) {
 		give_up_growth(c, p, error);
@@ -196,10 +208,11 @@ unpin_next_slice(struct core *c, struct pool *p, uint32_t from)
 }
 
 bool
-shrink_start(struct core *c, struct pool *p)
+shrink_start(struct core *c, struct pool *p, enum release_reason reason)
 {
 	if (!pool_close_last(p))
 		return false;
+	p->releases_for = reason;
 	unpin_next_slice(c, p, pool_opened(p));
 	return true;
 }
@@ -214,11 +227,11 @@ end_shrinking(struct core *c, struct pool *p, struct instant now)
 	pool_drop_block(p);
 	core_account(c, p);
 	p->mark_armed = false; /* it may lie beyond the end now */
-	p->record->counters.released++;
+	CORE_COUNT(c, p, released);
 	c->counters.blocks_released++;
 	c->ops->tell(c->ctx, p, CORE_RELEASED, bytes);
 	if (p->to_release > 0 && p->queue.length == 0 && pool_blocks(p) > 1 &&
-	    shrink_start(c, p))
+	    shrink_start(c, p, p->releases_for))
 		p->to_release--;
 	else
 		p->to_release = 0; /* a pass that was cut short is over */
@@ -232,6 +245,7 @@ void
 core_unpinned(struct core *c, struct pool *p, uint32_t pinned, struct instant now)
 {
 	assert(p->phase == POOL_RELEASING);
+	core_is_now(c, now);
 	set_pinned(p, pinned);
 	if (p->pinned > pool_opened(p))
 		unpin_next_slice(c, p, pool_opened(p));
@@ -244,9 +258,10 @@ core_unpinned(struct core *c, struct pool *p, uint32_t pinned, struct instant no
 int
 core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now)
 {
-	int r = core_join(c, p);
+	int r;
 
-	if (r != 0)
+	core_is_now(c, now);
+	if ((r = core_join(c, p)) != 0)
 		return r;
 	if (c->tick < p->record->tick)
 		c->tick = p->record->tick; /* else all its stamps are of the future */
@@ -254,7 +269,8 @@ core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now)
 	set_pinned(p, pinned);
 	if (pool_blocks(p) == 0) { /* the death came before its base was begun */
 		if (p->limits.base != 0)
-			grow_start(c, p, (uint32_t)(p->limits.base / CHUNK_SIZE));
+			grow_start(
+			    c, p, (uint32_t)(p->limits.base / CHUNK_SIZE), GROW_BASE);
 		else
 			c->ops->opened(c->ctx, p, ECANCELED);
 		return 0;
@@ -263,6 +279,7 @@ core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now)
 	pool_open_to(p, pinned);
 	if (p->pinned < p->planned) {
 		p->phase = POOL_GROWING;
+		p->grows_for = p->welcome ? GROW_RESTART : GROW_BASE;
 		p->slice_due = true;
 		pin_slices(c);
 	} else if (!p->welcome) {

@@ -38,7 +38,8 @@ core_trim(struct core *c, struct pool *p)
 {
 	uint32_t n = empty_above_wall(p);
 
-	if (n > 0 && p->phase == POOL_STEADY && !turns_are_out(p) && shrink_start(c, p))
+	if (n > 0 && p->phase == POOL_STEADY && !turns_are_out(p) &&
+	    shrink_start(c, p, RELEASE_WALL))
 		p->to_release = n - 1;
 }
 
@@ -48,6 +49,7 @@ core_set_wall(struct core *c, struct pool *p, uint64_t wall, struct instant now)
 	uint64_t pinned = p->pinned * CHUNK_SIZE;
 
 	assert(wall >= p->limits.base && wall <= p->limits.wall_max);
+	core_is_now(c, now);
 	p->limits.wall = p->record->wall = wall;
 	refuse_what_is_never_met(c, p);
 	share_forget(c, p); /* what it asks for may be another now: serve() says */

@@ -179,6 +179,7 @@ session_on_created(struct session *s, int error, int ledger)
 	record->add = s->limits.add;
 	pool_init(&s->pool, s->id, &s->limits, &l, record);
 	s->pool.shell = s;
+	core_is_now(&s->arbiter->core, clock_now());
 	if ((error = core_open(&s->arbiter->core, &s->pool)) != 0) {
 		refuse_for_memory(s, -error);
 		return;

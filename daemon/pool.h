@@ -28,6 +28,7 @@
 #include "daemon/policy.h"
 #include "daemon/queue.h"
 #include "daemon/record.h"
+#include "daemon/tally.h"
 #include "daemon/user.h"
 #include "proto/ledger.h"
 
@@ -35,6 +36,25 @@ enum pool_phase {
 	POOL_STEADY,
 	POOL_GROWING,   /* slices of the last block are being pinned */
 	POOL_RELEASING, /* slices of the last block, closed, are being given back */
+};
+
+/* Why a block comes ... */
+enum grow_reason {
+	GROW_BASE,     /* the pool is opened */
+	GROW_REQUEST,  /* somebody waits for it */
+	GROW_HEADROOM, /* before anybody has to */
+	GROW_RESTART,  /* an earlier arbiter had begun it */
+};
+
+/* ... and goes. */
+enum release_reason {
+	RELEASE_PERIOD,   /* by the policy */
+	RELEASE_TRANSFER, /* a transfer has ended: as if all that is empty were idle */
+	RELEASE_OPERATOR, /* likewise */
+	RELEASE_PRESSURE, /* all empty last blocks; none stays as headroom */
+	RELEASE_OTHERS,   /* others wait for memory */
+	RELEASE_ROOM,     /* it makes way for a larger one */
+	RELEASE_WALL,     /* the wall was lowered below it */
 };
 
 /* What a pool was allowed when it was opened. Bytes, in whole chunks but for the wall; base,
@@ -72,6 +92,10 @@ struct pool {
 	bool mark_armed;    /* low_mark was set; see headroom in grow.c */
 	bool mark_passed;
 	enum pool_phase phase;
+	enum grow_reason grows_for;       /* the last block that came, */
+	enum release_reason releases_for; /* and that went */
+	struct instant grows_since;
+	struct level waiting; /* requests that wait for their turn */
 	uint32_t pinned;         /* chunks, as the keeper said last */
 	uint32_t planned;        /* chunks */
 	uint32_t retry_tick;     /* after a failed pin: no growing before this tick */

@@ -68,7 +68,7 @@ core_release(struct core *c, struct pool *p, enum release_reason reason)
 	    (p->limits.keep_idle && reason == RELEASE_PERIOD))
 		return 0;
 	n = blocks_to_release(c, p, reason);
-	if (n == 0 || !shrink_start(c, p))
+	if (n == 0 || !shrink_start(c, p, reason))
 		return 0;
 	p->to_release = n - 1;
 	return n;

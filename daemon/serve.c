@@ -33,7 +33,8 @@ static void
 grant(struct core *c, struct request *r)
 {
 	core_set_state(c, r, REQUEST_GRANTED);
-	r->pool->record->counters.grants++;
+	CORE_COUNT(c, r->pool, grants);
+	tally_time(&c->tally.waits, c->now.ns - r->since.ns);
 	c->ops->grant(c->ctx, r->pool, r->tag);
 }
 
@@ -141,10 +142,10 @@ make_room(struct core *c, struct pool *p, const struct request *head)
 	if (!share_fits(c, p, start + chunks) && !turns_are_out(p))
 		start = pool_floor(p); /* a wall that is shared may bind first */
 	if (start < p->planned && share_fits(c, p, start + chunks))
-		return shrink_start(c, p);
+		return shrink_start(c, p, RELEASE_ROOM);
 	if (!share_admit(c, p, start + chunks))
 		return false;
-	grow_start(c, p, chunks);
+	grow_start(c, p, chunks, GROW_REQUEST);
 	return true;
 }
 
@@ -159,7 +160,7 @@ refuse_those_that_only_tried(struct core *c, struct pool *p)
 }
 
 static void
-count_those_that_wait(struct pool *p)
+count_those_that_wait(struct core *c, struct pool *p)
 {
 	struct request *r;
 
@@ -170,7 +171,7 @@ count_those_that_wait(struct pool *p)
 			break;
 		if (r->state == REQUEST_WAITING) {
 			r->counted = true;
-			p->record->counters.queued++;
+			CORE_COUNT(c, p, queued);
 		}
 	}
 }
@@ -181,6 +182,7 @@ serve(struct core *c, struct pool *p, struct instant now)
 	struct place was = p->place;
 	struct request *head;
 
+	core_is_now(c, now);
 	if (p->queue.length > 0)
 		ledger_set_queued(&p->ledger, true); /* and only then look at the map */
 	while ((head = grant_all_that_fit(c, p)) != NULL && !make_room(c, p, head)) {
@@ -192,7 +194,7 @@ serve(struct core *c, struct pool *p, struct instant now)
 		share_forget(c, p);
 	if (p->queue.length == 0)
 		grow_ahead(c, p);
-	count_those_that_wait(p);
+	count_those_that_wait(c, p);
 	if (p->queue.length == 0)
 		ledger_set_queued(&p->ledger, false);
 	pool_publish(p, c->tick);

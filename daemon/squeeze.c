@@ -84,7 +84,8 @@ squeeze_for(struct core *c, const struct pool *p)
 				return;
 			if (q == p || !share_concerns(c, q, p) ||
 			    (!idle_only && !above_share_of(q, p)) ||
-			    !can_spare(c, q, idle_only) || !shrink_start(c, q))
+			    !can_spare(c, q, idle_only) ||
+			    !shrink_start(c, q, RELEASE_OTHERS))
 				continue;
 			coming += (q->planned - pool_opened(q)) * CHUNK_SIZE;
 		}

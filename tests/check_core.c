@@ -710,7 +710,7 @@ START_TEST(a_block_released_elsewhere_wakes_whoever_starves)
 	world_give_all(w, b);
 	world_answer_all(w);
 	ck_assert_int_eq(state(a, tag), WORLD_ASKED);
-	ck_assert(shrink_start(&w->core, &b->pool));
+	ck_assert(shrink_start(&w->core, &b->pool, RELEASE_OPERATOR));
 	world_settle(w);
 	ck_assert_int_eq(state(a, tag), WORLD_TURN);
 }
@@ -826,7 +826,7 @@ START_TEST(a_pool_may_close_in_the_midst_of_anything)
 	if (_i > 2) {
 		world_fail_turn(w, p);
 		world_drop(w, p);
-		ck_assert(shrink_start(&w->core, &p->pool)); /* mid-release */
+		ck_assert(shrink_start(&w->core, &p->pool, RELEASE_OPERATOR)); /* mid-release */
 	}
 	world_close(w, p);
 	ck_assert_uint_eq(w->core.committed, 0);

@@ -316,7 +316,7 @@ START_TEST(a_death_at_any_moment_of_a_release_loses_nothing)
 	grow_by(8);
 	world_give(w, p, p->nheld - 1);
 	dying = true;
-	ck_assert(shrink_start(&w->core, &p->pool));
+	ck_assert(shrink_start(&w->core, &p->pool, RELEASE_OPERATOR));
 	settle_dying();
 	ck_assert_uint_eq(pool_blocks(&p->pool), 2);
 	ck_assert_uint_gt(deaths, 30);
@@ -336,7 +336,7 @@ START_TEST(a_death_at_any_moment_of_a_release_that_fails_loses_nothing)
 			world_give(w, p, i);
 	dying = true;
 	intrude_at = (unsigned int)_i;
-	closed = shrink_start(&w->core, &p->pool);
+	closed = shrink_start(&w->core, &p->pool, RELEASE_OPERATOR);
 	settle_dying();
 	ck_assert(!closed); /* the frame was in the lowest chunk, which closes last */
 	ck_assert_uint_eq(pool_opened(&p->pool), 12);

@@ -262,7 +262,7 @@ fake_grow(struct fake *f, struct session *s, uint32_t chunks, uint32_t pinned)
 {
 	uint32_t limit = s->pool.planned + pinned;
 
-	grow_start(&f->arbiter.core, &s->pool, chunks);
+	grow_start(&f->arbiter.core, &s->pool, chunks, GROW_REQUEST);
 	pin_up_to(f, limit);
 }
 
