@@ -51,6 +51,13 @@ access_may_open(const struct config_pool *section, uid_t uid, gid_t gid)
 }
 
 bool
+access_may_look(const struct config *c, uid_t uid, gid_t gid)
+{
+	return c->status_group[0] == '\0' || access_may_tune(uid, gid) ||
+	       is_in_group(c->status_group, uid, gid);
+}
+
+bool
 access_may_tune(uid_t uid, gid_t gid)
 {
 	return uid == 0 || uid == geteuid() || is_in_group(ACCESS_TUNERS, uid, gid);

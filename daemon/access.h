@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct config;
 struct config_pool;
 
 #define ACCESS_TUNERS "budadm" /* the group whose members may change a living budd */
@@ -17,6 +18,9 @@ struct config_pool;
 /** access_may_open() - root; anybody, where the section names nobody; its user; whoever is
  * in its group */
 bool access_may_open(const struct config_pool *section, uid_t uid, gid_t gid);
+/** access_may_look() - at the status: anybody, where [status] names no group; who is in
+ * it, and who may tune */
+bool access_may_look(const struct config *c, uid_t uid, gid_t gid);
 /** access_may_tune() - root, the user that budd runs as, and the group ACCESS_TUNERS */
 bool access_may_tune(uid_t uid, gid_t gid);
 

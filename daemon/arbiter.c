@@ -12,8 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/events.h"
 #include "daemon/http.h"
 #include "daemon/log.h"
+#include "daemon/news.h"
 #include "daemon/outq.h"
 #include "daemon/pressure.h"
 #include "daemon/record.h"
@@ -131,6 +133,7 @@ arbiter_on_pressure(void *arg)
 		if (session_has_pool(s))
 			blocks += core_release(&a->core, &s->pool, RELEASE_PRESSURE);
 	log_info("pressure", "the host is short of memory: %u blocks go", blocks);
+	news_pressure(a, blocks);
 	arbiter_rewind(a);
 }
 
@@ -160,6 +163,7 @@ arbiter_reload(struct arbiter *a, uint64_t host_wall)
 	params = params_of(&config->host, host_wall);
 	core_set_params(&a->core, &params, clock_now());
 	watch_pressure(a);
+	news_reloaded(a);
 }
 
 static void
@@ -288,7 +292,7 @@ arbiter_init(struct arbiter *a, const struct arbiter_spec *spec)
 {
 	struct core_params params = params_of(&spec->config->host, spec->host_wall);
 
-	*a = (struct arbiter){ .spec = *spec };
+	*a = (struct arbiter){ .spec = *spec, .born = clock_now() };
 	TAILQ_INIT(&a->sessions);
 	core_init(&a->core, &params, &session_core_ops, a);
 	a->records = mmap(NULL, (size_t)spec->slots * RECORD_STRIDE,
@@ -303,6 +307,7 @@ arbiter_init(struct arbiter *a, const struct arbiter_spec *spec)
 	a->clockwork = evtimer_new(a->base, arbiter_on_clockwork, a);
 	if (a->to_keeper == NULL || a->from_keeper == NULL || a->clockwork == NULL)
 		return -ENOMEM;
+	a->events = events_create(a->base, news_each_second, a);
 	if (spec->status_listener != -1)
 		a->http = http_create(a, spec->status_listener);
 	watch_pressure(a);
@@ -323,6 +328,7 @@ arbiter_fini(struct arbiter *a)
 		session_free(s);
 	}
 	core_fini(&a->core);
+	events_free(a->events);
 	http_free(a->http);
 	pressure_free(a->pressure);
 	outq_free(a->to_keeper);

@@ -18,6 +18,7 @@
 
 struct event;
 struct event_base;
+struct events;
 struct evhttp;
 struct http;
 struct outq;
@@ -52,6 +53,8 @@ struct arbiter {
 	struct event *from_keeper;
 	struct event *clockwork;
 	struct http *http;
+	struct events *events; /* who listens to what happens; NULL: nobody can */
+	struct instant born;
 	struct pressure *pressure; /* NULL: nothing to watch */
 	uint32_t foreign;          /* pools of another budd, which the keeper holds */
 	int ready;                 /* the keeper has handed over all that there was */

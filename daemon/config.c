@@ -29,9 +29,11 @@ fill(struct config *c, const struct config_sections *all)
 	STAILQ_FOREACH (s, &all->list, entry) {
 		if (s->kind == CONFIG_HOST)
 			c->host = s->host;
-		else if (s->kind == CONFIG_STATUS)
+		if (s->kind == CONFIG_STATUS) {
 			strlcpy(
 			    c->status_group, s->status_group, sizeof(c->status_group));
+			c->queued_event_ns = s->queued_event_ns;
+		}
 		if (s->kind != CONFIG_POOL)
 			continue;
 		pool = malloc(sizeof(*pool));

@@ -91,7 +91,8 @@ struct config_pool {
 struct config {
 	struct config_host host;
 	STAILQ_HEAD(, config_pool) pools; /* "default" always among them */
-	char status_group[64]; /* [status] group; empty: everybody may look */
+	char status_group[64];   /* [status] group; empty: everybody may look */
+	int64_t queued_event_ns; /* 1s: who waits longer is told of in /v1/events */
 };
 
 /* A text, and what errors call it: texts are told apart by that pointer. */

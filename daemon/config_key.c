@@ -271,6 +271,7 @@ static const struct config_key pool_keys[] = {
 
 static const struct config_key status_keys[] = {
 	{ "group", set_group, AT(status_group), 0, POOL_BYTES(group), NULL },
+	{ "queued_event", set_time, AT(queued_event_ns), CONFIG_MS, CONFIG_HOUR, NULL },
 };
 
 const struct config_keys config_keys[CONFIG_KINDS] = {

@@ -39,6 +39,7 @@ add(struct config_sections *all, struct config_place at, enum config_kind kind,
 		.clients_max = 1000,
 		.overtaken_max = 16,
 	};
+	s->queued_event_ns = CONFIG_SECOND;
 	s->pool = (struct config_pool){
 		.weight = 1,
 		.policy = "fixed",

@@ -27,6 +27,7 @@ struct config_section {
 	struct config_host host;
 	struct config_pool pool; /* its name is "" in other kinds */
 	char status_group[64];
+	int64_t queued_event_ns;
 };
 
 /* What has been read so far. */

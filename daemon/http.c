@@ -28,7 +28,9 @@
 
 #include "daemon/access.h"
 #include "daemon/arbiter.h"
+#include "daemon/events.h"
 #include "daemon/json.h"
+#include "daemon/news.h"
 #include "daemon/seats.h"
 #include "daemon/session.h"
 #include "daemon/status.h"
@@ -40,6 +42,8 @@
 #define STATUS_SHARES 4  /* rest so many times as long as making a status took */
 
 #define HTTP_FORBIDDEN 403
+#define HTTP_TOO_MANY  429
+#define ANSWERS_ITSELF 0 /* a handler that took the request */
 
 #define METHODS_KNOWN                                                          \
 	(EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT | \
@@ -57,10 +61,11 @@ struct http {
 /* A request, on its way to an answer. */
 struct exchange {
 	struct http *http;
+	struct evhttp_request *req;
 	const char *rest; /* of the path, behind the route's */
 	const char *body;
 	size_t body_size;
-	uid_t uid;            /* of a change: who asks */
+	uid_t uid;            /* who asks */
 	struct tune_why *why; /* what is wrong; empty: what the code says */
 	struct evbuffer *out;
 };
@@ -198,6 +203,34 @@ get_pool(const struct exchange *x)
 	return code == HTTP_OK ? add_json(x->out, status_pool(s)) : code;
 }
 
+static bool
+has_samples(const struct exchange *x)
+{
+	const char *query =
+	    evhttp_uri_get_query(evhttp_request_get_evhttp_uri(x->req));
+
+	return query != NULL && strcmp(query, "samples=1") == 0;
+}
+
+static int
+get_events(const struct exchange *x)
+{
+	struct arbiter *a = x->http->arbiter;
+	int code;
+
+	if (evhttp_request_get_command(x->req) == EVHTTP_REQ_HEAD)
+		return HTTP_OK;
+	if (a->events == NULL)
+		return HTTP_INTERNAL;
+	code = events_join(a->events, x->req, x->uid, has_samples(x), TIMEOUT_S);
+	if (code != HTTP_OK)
+		return code;
+	seats_keep(x->http->seats,
+	    evhttp_connection_get_bufferevent(evhttp_request_get_connection(x->req)));
+	news_hello(a);
+	return ANSWERS_ITSELF;
+}
+
 /* --- Handlers that change something --- */
 
 static int
@@ -245,6 +278,7 @@ static const struct route routes[] = {
 	{ "/v1/host", get_host, change_host, EVHTTP_REQ_PATCH, "GET, HEAD, PATCH" },
 	{ "/v1/pools", get_pools, NULL, 0, "GET, HEAD" },
 	{ "/v1/pools/", get_pool, change_pool, EVHTTP_REQ_PATCH, "GET, HEAD, PATCH" },
+	{ "/v1/events", get_events, NULL, 0, "GET, HEAD" },
 	{ "/v1/release", NULL, release, EVHTTP_REQ_POST, "POST" },
 };
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
@@ -301,7 +335,11 @@ reason(int code)
 		return "a pool's id is a number";
 	case HTTP_FORBIDDEN:
 		return "only root, the user that budd runs as, and members of the "
-		       "group " ACCESS_TUNERS " may change anything";
+		       "group " ACCESS_TUNERS " may change anything, and, where budd.conf "
+		       "has a [status] group, only these and its members may look";
+	case HTTP_TOO_MANY:
+		return "there are as many who listen to events as there may be, or of "
+		       "one user";
 	case HTTP_NOTFOUND:
 		return "there is no such pool, or no such page: GET / lists what there "
 		       "is";
@@ -342,25 +380,21 @@ add_headers(struct evhttp_request *req, size_t length)
 }
 
 static bool
-may_change(struct evhttp_request *req, uid_t *uidp)
+find_peer(struct evhttp_request *req, struct ucred *peerp)
 {
 	struct evhttp_connection *connection = evhttp_request_get_connection(req);
 	int sock = bufferevent_getfd(evhttp_connection_get_bufferevent(connection));
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
+	socklen_t size = sizeof(*peerp);
 
-	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-		return false;
-	*uidp = peer.uid;
-	return access_may_tune(peer.uid, peer.gid);
+	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, peerp, &size) == 0;
 }
 
 static int
-change(const struct route *route, struct evhttp_request *req, struct exchange *x)
+change(const struct route *route, const struct ucred *peer, struct exchange *x)
 {
-	struct evbuffer *in = evhttp_request_get_input_buffer(req);
+	struct evbuffer *in = evhttp_request_get_input_buffer(x->req);
 
-	if (!may_change(req, &x->uid))
+	if (!access_may_tune(peer->uid, peer->gid))
 		return HTTP_FORBIDDEN;
 	x->body_size = evbuffer_get_length(in);
 	x->body = (const char *)evbuffer_pullup(in, -1);
@@ -373,44 +407,65 @@ change(const struct route *route, struct evhttp_request *req, struct exchange *x
 }
 
 static int
-answer(struct evhttp_request *req, struct exchange *x)
+answer(struct exchange *x)
 {
+	struct evhttp_request *req = x->req;
 	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(req));
 	enum evhttp_cmd_type method = evhttp_request_get_command(req);
 	const struct route *route = path != NULL ? find_route(path, &x->rest) : NULL;
+	struct ucred peer;
 
 	if (route == NULL)
 		return HTTP_NOTFOUND;
+	if (!find_peer(req, &peer))
+		return HTTP_FORBIDDEN;
+	x->uid = peer.uid;
+	if (!access_may_look(arbiter_config(x->http->arbiter), peer.uid, peer.gid))
+		return HTTP_FORBIDDEN;
 	if (route->get != NULL &&
 	    (method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD))
 		return route->get(x);
 	if (route->change != NULL && method == route->changes_by)
-		return change(route, req, x);
+		return change(route, &peer, x);
 	evhttp_add_header(
 	    evhttp_request_get_output_headers(req), "Allow", route->methods);
 	return HTTP_BADMETHOD;
+}
+
+/* What evhttp does not know by heart; NULL: what it does. */
+static const char *
+phrase(int code)
+{
+	if (code == HTTP_FORBIDDEN)
+		return "Forbidden";
+	return code == HTTP_TOO_MANY ? "Too Many Requests" : NULL;
 }
 
 static void
 http_on_request(struct evhttp_request *req, void *arg)
 {
 	struct tune_why why = { "" };
-	struct exchange x = { .http = arg, .why = &why, .out = evbuffer_new() };
+	struct exchange x = {
+		.http = arg, .req = req, .why = &why, .out = evbuffer_new()
+	};
 	int code;
 
 	if (x.out == NULL) {
 		evhttp_send_error(req, HTTP_SERVUNAVAIL, NULL);
 		return;
 	}
-	code = answer(req, &x);
+	code = answer(&x);
+	if (code == ANSWERS_ITSELF) {
+		evbuffer_free(x.out);
+		return;
+	}
 	if (code != HTTP_OK)
 		add_error(x.out, code, &why);
 	add_headers(req, evbuffer_get_length(x.out));
 	if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD)
 		evbuffer_drain(
 		    x.out, evbuffer_get_length(x.out)); /* but keep its length */
-	evhttp_send_reply(
-	    req, code, code == HTTP_FORBIDDEN ? "Forbidden" : NULL, x.out);
+	evhttp_send_reply(req, code, phrase(code), x.out);
 	evbuffer_free(x.out);
 }
 

@@ -31,6 +31,7 @@ struct request {
 	uint32_t count;
 	bool try;     /* would rather be refused than wait for a free */
 	bool counted; /* as one that had to wait */
+	bool told;    /* ... and as one that waits for long */
 	enum request_state state;
 	struct instant since;
 	struct instant deadline;

@@ -18,6 +18,7 @@
 #include <sys/queue.h>
 #include <sys/socket.h>
 
+#include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
@@ -26,7 +27,11 @@ struct seat {
 	TAILQ_ENTRY(seat) entry;
 	struct bufferevent *connection;
 	bool cut;
+	bool kept;
 };
+
+/* What may wait to be read of one: a request as large as it may be, and some of the next. */
+#define INPUT_MAX 131072u
 
 #define ACCEPTS_A_TURN 8 /* of the loop, before it is a client's turn again */
 
@@ -89,8 +94,28 @@ is_done(const struct seat *seat)
 }
 
 static void
+cut(struct seat *seat)
+{
+	shutdown(bufferevent_getfd(seat->connection), SHUT_RDWR);
+	seat->cut = true;
+}
+
+/* While it answers, evhttp reads on, and looks at nothing. */
+static void
+seat_on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct seat *seat = arg;
+
+	(void)info;
+	if (evbuffer_get_length(input) > INPUT_MAX && !seat->cut)
+		cut(seat);
+}
+
+static void
 give(struct seats *s, struct seat *seat)
 {
+	evbuffer_remove_cb(
+	    bufferevent_get_input(seat->connection), seat_on_input, seat);
 	TAILQ_REMOVE(&s->list, seat, entry);
 	bufferevent_decref(seat->connection);
 	free(seat);
@@ -118,10 +143,9 @@ cut_oldest(struct seats *s)
 	struct seat *seat;
 
 	TAILQ_FOREACH (seat, &s->list, entry) {
-		if (seat->cut)
+		if (seat->cut || seat->kept)
 			continue;
-		shutdown(bufferevent_getfd(seat->connection), SHUT_RDWR);
-		seat->cut = true;
+		cut(seat);
 		return;
 	}
 }
@@ -137,13 +161,27 @@ seats_take(struct seats *s, struct event_base *base)
 	if (sweep(s) >= SEATS_MAX)
 		cut_oldest(s);
 	seat->connection = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-	if (seat->connection == NULL) {
+	if (seat->connection == NULL ||
+	    evbuffer_add_cb(
+		bufferevent_get_input(seat->connection), seat_on_input, seat) == NULL) {
+		if (seat->connection != NULL)
+			bufferevent_free(seat->connection);
 		free(seat);
 		return NULL;
 	}
 	bufferevent_incref(seat->connection);
 	TAILQ_INSERT_TAIL(&s->list, seat, entry);
 	return seat->connection;
+}
+
+void
+seats_keep(struct seats *s, const struct bufferevent *connection)
+{
+	struct seat *seat;
+
+	TAILQ_FOREACH (seat, &s->list, entry)
+		if (seat->connection == connection)
+			seat->kept = true;
 }
 
 void

@@ -25,6 +25,9 @@ int seats_watch(
 /** seats_take() - evhttp's callback for a new connection
  * Return: for evhttp, which frees it; NULL: no memory, evhttp makes its own */
 struct bufferevent *seats_take(struct seats *s, struct event_base *base);
+/** seats_keep() - a connection that stays for long with a right to: it is not the one that is
+ * cut for another's sake. There are to be far fewer of them than SEATS_MAX */
+void seats_keep(struct seats *s, const struct bufferevent *connection);
 /** seats_free() - after evhttp_free() */
 void seats_free(struct seats *s);
 

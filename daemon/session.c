@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/news.h"
 #include "daemon/opening.h"
 #include "daemon/outq.h"
 #include "proto/wire.h"
@@ -131,6 +132,7 @@ session_end(struct session *s, const char *why)
 		log_info("session",
 		    SUBJECT ": closed: %s; %" PRIu64 " bytes were in use",
 		    SUBJECT_OF(s), why, pool_used(&s->pool));
+		news_closed(s, why);
 		core_close(&a->core, &s->pool, clock_now());
 	} else {
 		log_debug("session", "connection %u (uid %u pid %d %s): closed: %s",
@@ -149,6 +151,7 @@ session_drop(struct session *s, const char *why)
 		session_end(s, why);
 		return;
 	}
+	news_dropped(s, why);
 	s->state = SESSION_DEAF;
 	event_del(s->on_sock);
 	shutdown(s->sock, SHUT_RDWR);
@@ -244,6 +247,7 @@ void
 session_refuse(struct session *s, int error, const char *reason)
 {
 	log_warn("session", SUBJECT ": refused: %s", SUBJECT_OF(s), reason);
+	news_denied(s, reason);
 	send_refuse(s, 0, error, reason);
 	session_end(s, reason);
 }
@@ -288,6 +292,7 @@ op_grant(void *ctx, struct pool *p, uint64_t tag)
 	proto_init(&msg, PROTO_GRANT);
 	msg.tag.tag = tag;
 	session_send(p->shell, &msg);
+	news_served(p->shell, queue_find(&p->queue, tag));
 }
 
 static void
@@ -295,6 +300,7 @@ op_refuse(void *ctx, struct pool *p, uint64_t tag, int error)
 {
 	(void)ctx;
 	send_refuse(p->shell, tag, error, "");
+	news_refused(p->shell, error);
 }
 
 static void
@@ -327,6 +333,7 @@ op_opened(void *ctx, struct pool *p, int error)
 	    SUBJECT_OF(s), s->limits.base, s->limits.add, s->limits.wall,
 	    heap_kind_name(s->limits.heap),
 	    (1u << p->record->block[0].page_shift) / 1024);
+	news_opened(s);
 }
 
 static void
@@ -348,6 +355,7 @@ op_tell(void *ctx, struct pool *p, enum core_news news, uint64_t bytes)
 	struct session *s = p->shell;
 
 	(void)ctx;
+	news_of_core(s, news, bytes);
 	switch (news) {
 	case CORE_GROWN:
 		send_event(s, PROTO_EVENT_GROWN, bytes);
@@ -389,6 +397,7 @@ session_on_audited(struct session *s, const struct channel_msg *msg)
 	if (!session_has_pool(s))
 		return;
 	pages = core_audited(&s->arbiter->core, &s->pool, &found, msg->error);
+	news_audited(s, pages, msg->error);
 	if (msg->error != 0)
 		log_errno("audit", msg->error,
 		    SUBJECT ": its memory cannot be locked again", SUBJECT_OF(s));

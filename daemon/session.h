@@ -52,6 +52,9 @@ struct session {
 	char name[PROTO_NAME_SIZE]; /* of the pool, as the client said it */
 	char section[PROTO_NAME_SIZE];
 	char command[16];
+	uint64_t refusals; /* of requests, that nobody was told of */
+	int refusal;       /* the last one's positive errno */
+	struct instant refusals_told;
 	struct pool_limits limits;
 	struct pool pool; /* from OPENING on */
 	void *ledger;     /* its mapping; NULL: none */

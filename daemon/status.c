@@ -145,8 +145,8 @@ put_figures(cJSON *o, const struct core *c, const struct pool *p, bool with_map)
 
 /* Whose wall keeps it from growing; "order": there would be room, but it is kept for one
  * that waits before it. */
-static const char *
-waits_for(const struct core *c, const struct pool *p)
+const char *
+status_waits_for(const struct core *c, const struct pool *p)
 {
 	static const char *const walls[] = { [SHORT_OF_NOTHING] = "order",
 		[SHORT_OF_GROUP] = "section",
@@ -162,7 +162,7 @@ waits_for(const struct core *c, const struct pool *p)
 static bool
 put_share(cJSON *o, const struct core *c, const struct pool *p)
 {
-	const char *waits = waits_for(c, p);
+	const char *waits = status_waits_for(c, p);
 
 	return json_put_bool(o, "starved", p->place.starved) &&
 	       json_put_word(o, "waits_for", waits) &&
@@ -237,8 +237,8 @@ full_json(const struct session *s)
 	return pool_json(s, false);
 }
 
-static cJSON *
-owner_json(const struct session *s)
+cJSON *
+status_owner(const struct session *s)
 {
 	cJSON *o = cJSON_CreateObject();
 
@@ -270,7 +270,7 @@ status_pools(const struct arbiter *a)
 {
 	cJSON *o = cJSON_CreateObject();
 
-	if (json_put(o, "pools", pools_json(a, owner_json)))
+	if (json_put(o, "pools", pools_json(a, status_owner)))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
@@ -279,6 +279,7 @@ status_pools(const struct arbiter *a)
 /* --- The host --- */
 
 struct totals {
+	uint64_t pools;
 	uint64_t pinned; /* bytes, ledgers included */
 	uint64_t ledgers;
 	uint64_t waiting; /* requests */
@@ -297,6 +298,7 @@ totals_count(const struct arbiter *a)
 		t.clients++;
 		if (!session_has_pool(s))
 			continue;
+		t.pools++;
 		t.pinned += pool_charge(p, p->pinned);
 		t.ledgers += pool_charge(p, p->pinned) - p->pinned * CHUNK_SIZE;
 		t.waiting += p->queue.length;
@@ -372,6 +374,29 @@ status_host(const struct arbiter *a)
 	return NULL;
 }
 
+uint64_t
+status_clients(const struct arbiter *a)
+{
+	return totals_count(a).clients;
+}
+
+bool
+status_put_totals(cJSON *o, const struct arbiter *a)
+{
+	struct totals t = totals_count(a);
+	uint64_t used = 0;
+	const struct pool *p;
+
+	TAILQ_FOREACH (p, &a->core.pools, entry)
+		used += pool_used(p);
+	return json_put_number(o, "pools", t.pools) &&
+	       json_put_number(o, "wall", a->core.params.host_wall) &&
+	       json_put_number(o, "pinned", t.pinned) &&
+	       json_put_number(o, "used", used) &&
+	       json_put_number(o, "waiting", t.waiting) &&
+	       json_put_number(o, "starved", a->core.starved);
+}
+
 static cJSON *
 user_json(const struct user *u)
 {
@@ -425,15 +450,21 @@ uptime_s(const struct arbiter *a)
 	return (uint64_t)instant_ms_since(clock_now(), a->spec.started) / 1000;
 }
 
+bool
+status_put_budd(cJSON *o, const struct arbiter *a)
+{
+	return json_put_word(o, "version", PACKAGE_VERSION) &&
+	       json_put_number(o, "pid", (uint64_t)a->spec.keeper_pid) &&
+	       json_put_number(o, "uptime_s", uptime_s(a)) &&
+	       json_put_number(o, "restarts", a->spec.restarts);
+}
+
 cJSON *
 status_all(const struct arbiter *a)
 {
 	cJSON *o = cJSON_CreateObject();
 
-	if (json_put_word(o, "version", PACKAGE_VERSION) &&
-	    json_put_number(o, "pid", (uint64_t)a->spec.keeper_pid) &&
-	    json_put_number(o, "uptime_s", uptime_s(a)) &&
-	    json_put_number(o, "restarts", a->spec.restarts) &&
+	if (status_put_budd(o, a) &&
 	    json_put(o, "host", status_host(a)) &&
 	    json_put(o, "pools", pools_json(a, full_json)) &&
 	    json_put(o, "users", users_json(&a->core)) &&

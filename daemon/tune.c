@@ -12,6 +12,7 @@
 #include "daemon/core.h"
 #include "daemon/json.h"
 #include "daemon/log.h"
+#include "daemon/news.h"
 #include "daemon/session.h"
 
 #define LOG_CHANGES 256 /* bytes that tell what was changed */
@@ -120,6 +121,7 @@ tune_pool(struct session *s, const struct tune_pool *t, uid_t uid, struct tune_w
 	arbiter_rewind(s->arbiter);
 	log_info("tune", "pool %u %.*s: uid %u set %s", s->id, (int)sizeof(s->name),
 	    s->name, uid, n.text);
+	news_changed(s->arbiter, s, uid, n.text);
 	return 0;
 }
 
@@ -246,6 +248,7 @@ tune_host(struct arbiter *a, const struct tune_host *t, uid_t uid, struct tune_w
 	core_set_params(&a->core, &params, clock_now());
 	arbiter_rewind(a);
 	log_info("tune", "host: uid %u set %s", uid, n.text);
+	news_changed(a, NULL, uid, n.text);
 	return 0;
 }
 

@@ -271,6 +271,7 @@ expect_defaults(void)
 	ck_assert_uint_eq(h->user_requests, 0);
 	ck_assert(!h->pressure.on);
 	ck_assert_str_eq(config->status_group, "");
+	ck_assert_int_eq(config->queued_event_ns, 1000 * MS);
 	ck_assert_str_eq(p->user, "");
 	ck_assert_str_eq(p->group, "");
 	ck_assert_uint_eq(p->wall, 64 * MIB);
@@ -1179,7 +1180,7 @@ START_TEST(the_sample_gives_every_key_with_its_default)
 {
 	char *text = read_sample();
 
-	ck_assert_uint_eq(uncomment(text), 12 + 13 + 1);
+	ck_assert_uint_eq(uncomment(text), 12 + 13 + 2);
 	accept(text);
 	expect_defaults();
 	free(text);
