@@ -62,6 +62,12 @@ describe(char *buf, size_t size, const union proto_msg *m)
 		snprintf(buf, size, " %#" PRIx32 ": %" PRIu64 " bytes", m->event.event,
 		    m->event.bytes);
 		break;
+	case PROTO_BLOCK:
+	case PROTO_RELEASE:
+	case PROTO_GAVE_UP:
+		snprintf(buf, size, " %" PRIu32 ": %" PRIu64 " bytes at %" PRIu64,
+		    m->block.ask, m->block.bytes, m->block.offset);
+		break;
 	case PROTO_DOORBELL:
 	case PROTO_CLOSE:
 	case PROTO_HINT:

@@ -4,7 +4,7 @@
  * Requests with a callback. They end like the others, but nobody sleeps on them: the
  * program polls bud_fd(), an epoll descriptor over
  *   - the socket: something came from budd, or a full socket has room again;
- *   - event_fd: a request has ended, whoever found out (R3 in request.c);
+ *   - event_fd: a callback is due, whoever found out (R3 in request.c);
  *   - timer_fd: the earliest deadline, which must hold without budd, too.
  * and then calls bud_dispatch(), which alone runs callbacks (and bud_close()).
  *
@@ -103,17 +103,24 @@ run_callbacks(struct bud_pool *pool, const struct visit *v)
 {
 	unsigned int due = pool->ended_count;
 	struct bud__request *r;
+	struct bud__block b;
 	unsigned int what;
 	uint64_t bytes;
 	int n = 0;
 
 	for (;;) {
-		bud_event_fn *event = pool->watch.event;
-		void *arg = pool->watch.arg;
-
 		if (bud__watch_take(pool, &what, &bytes)) {
+			bud_event_fn *event = pool->watch.event;
+			void *arg = pool->watch.arg;
+
 			pthread_mutex_unlock(&pool->lock);
 			event(what, bytes, arg);
+		} else if (bud__blocks_take(pool, &b)) {
+			bud_block_fn *block = pool->blocks.block;
+			void *arg = pool->blocks.arg;
+
+			pthread_mutex_unlock(&pool->lock);
+			block(b.due, pool->memory + b.offset, b.bytes, arg);
 		} else if (due-- > 0 && (r = bud__take_ended(pool)) != NULL) {
 			pthread_mutex_unlock(&pool->lock);
 			call_back(pool, r);

@@ -71,6 +71,9 @@ send_note(struct bud_pool *pool, const struct bud__note *n)
 		msg.watch.mask = n->outcome;
 	} else if (n->type == PROTO_HINT) {
 		msg.hint.hint = n->outcome;
+	} else if (n->type == PROTO_GAVE_UP) {
+		msg.block.offset = n->tag;
+		msg.block.ask = n->outcome;
 	} else {
 		msg.tag.tag = n->tag;
 	}
@@ -319,7 +322,12 @@ handle(struct bud_pool *pool, const union proto_msg *msg)
 	case PROTO_EVENT:
 		bud__watch_note(pool, &msg->event);
 		break;
+	case PROTO_BLOCK:
+	case PROTO_RELEASE:
+		bud__blocks_note(pool, &msg->block);
+		break;
 	case PROTO_WELCOME: /* we are welcome already */
+	case PROTO_GAVE_UP:
 	case PROTO_HINT:
 	case PROTO_WATCH:
 	case PROTO_HELLO:

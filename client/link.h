@@ -20,8 +20,10 @@ void bud__gave(struct bud_pool *pool);
 
 /* Locked. */
 
-/** bud__note() - say DONE, CANCEL, WATCH or HINT, now or as soon as the socket takes it
- * @outcome:	enum proto_outcome; the mask; the hint */
+/** bud__note() - say DONE, CANCEL, WATCH, HINT or GAVE-UP, now or as soon as the socket
+ * takes it
+ * @tag:	or the offset of a block
+ * @outcome:	enum proto_outcome; the mask; the hint; the number of the question */
 void bud__note(
     struct bud_pool *pool, enum proto_type type, uint64_t tag, uint32_t outcome);
 /** bud__flush() - send what waits to be sent, as far as the socket takes it */

@@ -159,6 +159,7 @@ bud__pool_free(struct bud_pool *pool)
 	bud__pools_unlock();
 
 	free(pool->notes);
+	free(pool->blocks.list);
 	pthread_cond_destroy(&pool->left);
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
@@ -230,6 +231,7 @@ close_forked(struct bud_pool *pool)
 	bud__pools_unlock();
 	free((void *)(uintptr_t)pool->seen); /* casts _Atomic away */
 	free(pool->notes);
+	free(pool->blocks.list);
 	free(pool);
 }
 

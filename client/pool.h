@@ -23,6 +23,7 @@
 #include <sys/tree.h>
 
 #include "bud.h"
+#include "client/blocks.h"
 #include "client/watch.h"
 #include "proto/ledger.h"
 
@@ -34,9 +35,9 @@ TAILQ_HEAD(bud__requests, bud__request);
 
 /* A short message that found the socket full. */
 struct bud__note {
-	uint32_t type;    /* PROTO_DONE, CANCEL, WATCH or HINT */
-	uint32_t outcome; /* or the mask, or the hint */
-	uint64_t tag;
+	uint32_t type;    /* PROTO_DONE, CANCEL, WATCH, HINT or GAVE_UP */
+	uint32_t outcome; /* or the mask, the hint, or the number of the question */
+	uint64_t tag;     /* or the offset */
 };
 
 struct bud_pool {
@@ -57,7 +58,7 @@ struct bud_pool {
 	int sock;
 	int memory_fd;
 	int io_epoll;    /* the socket, while budd is there: what a reader sleeps on */
-	int event_fd;    /* readable while `ended` holds anything */
+	int event_fd;    /* readable while any callback is due */
 	int timer_fd;    /* set to the earliest deadline that no thread watches */
 	int outer_epoll; /* the three above: bud_fd() */
 	LIST_ENTRY(bud_pool) entry; /* the register's */
@@ -85,6 +86,7 @@ struct bud_pool {
 	size_t notes_count;
 	size_t notes_capacity;
 	struct bud__watch watch;
+	struct bud__blocks blocks;
 };
 
 /** bud__pool_create() - an empty pool, in the register; NULL: out of memory */

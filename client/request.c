@@ -12,7 +12,7 @@
  *       the order in which they came: nobody overtakes;
  *   R2  budd was told of a prefix of `waiting`; `unsent` is the first one behind it;
  *   R3  `ended` holds exactly the ENDED ones whose callback has not begun, and event_fd
- *       is readable exactly while there are any;
+ *       is readable exactly while there are any, or events or blocks to be told;
  *   R4  bud__request_end() alone makes a request ENDED, once.
  *
  * While budd is there, it says whose turn it is. When it is away, bud__serve_local()
@@ -24,7 +24,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "client/link.h"
 
@@ -173,8 +172,6 @@ bud__request_start(struct bud_pool *pool, struct bud__request *r)
 void
 bud__request_end(struct bud_pool *pool, struct bud__request *r, int result)
 {
-	const uint64_t one = 1;
-
 	assert(r->state != BUD__ENDED);
 	if (r->state == BUD__WAITING)
 		dequeue(pool, r);
@@ -184,10 +181,9 @@ bud__request_end(struct bud_pool *pool, struct bud__request *r, int result)
 		pthread_cond_signal(&r->cond);
 		return;
 	}
+	bud__rouse(pool);
 	TAILQ_INSERT_TAIL(&pool->ended, r, entry);
-	if (pool->ended_count++ == 0 && pool->watch.due == 0 &&
-	    write(pool->event_fd, &one, sizeof(one)) == -1)
-		return; /* EAGAIN: it is readable as it is */
+	pool->ended_count++;
 }
 
 void
@@ -241,14 +237,12 @@ struct bud__request *
 bud__take_ended(struct bud_pool *pool)
 {
 	struct bud__request *r = TAILQ_FIRST(&pool->ended);
-	uint64_t count;
 
 	if (r == NULL)
 		return NULL;
 	TAILQ_REMOVE(&pool->ended, r, entry);
 	RB_REMOVE(bud__tags, &pool->tags, r);
-	if (--pool->ended_count == 0 && pool->watch.due == 0 &&
-	    read(pool->event_fd, &count, sizeof(count)) == -1)
-		return r; /* EAGAIN: was read already */
+	pool->ended_count--;
+	bud__calm(pool);
 	return r;
 }

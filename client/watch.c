@@ -13,6 +13,30 @@ _Static_assert(BUD_PRESSURE == PROTO_EVENT_PRESSURE && BUD_GROWN == PROTO_EVENT_
 		   BUD_RELEASED == PROTO_EVENT_RELEASED,
     "the same bits in the API and on the wire");
 
+static bool
+is_calm(const struct bud_pool *pool)
+{
+	return pool->ended_count == 0 && pool->watch.due == 0 && pool->blocks.due == 0;
+}
+
+void
+bud__rouse(struct bud_pool *pool)
+{
+	const uint64_t one = 1;
+
+	if (is_calm(pool) && write(pool->event_fd, &one, sizeof(one)) == -1)
+		return; /* EAGAIN: it is readable as it is */
+}
+
+void
+bud__calm(struct bud_pool *pool)
+{
+	uint64_t count;
+
+	if (is_calm(pool) && read(pool->event_fd, &count, sizeof(count)) == -1)
+		return; /* EAGAIN: was read already */
+}
+
 static unsigned int
 kind(uint32_t event)
 {
@@ -23,36 +47,35 @@ void
 bud__watch_note(struct bud_pool *pool, const struct proto_event *m)
 {
 	struct bud__watch *w = &pool->watch;
-	const uint64_t one = 1;
 
 	if ((w->mask & m->event) == 0)
 		return;
-	if (w->due == 0 && pool->ended_count == 0 &&
-	    write(pool->event_fd, &one, sizeof(one)) == -1)
-		w->due = 0; /* EAGAIN: it is readable as it is */
+	bud__rouse(pool);
 	w->due |= m->event;
 	w->bytes[kind(m->event)] += m->bytes;
+}
+
+uint32_t
+bud__watch_mask(const struct bud_pool *pool)
+{
+	return pool->watch.mask | (pool->blocks.block != NULL ? PROTO_EVENT_BLOCKS : 0);
 }
 
 void
 bud__watch_again(struct bud_pool *pool)
 {
-	if (pool->watch.mask != 0)
-		bud__note(pool, PROTO_WATCH, 0, pool->watch.mask);
+	if (bud__watch_mask(pool) != 0)
+		bud__note(pool, PROTO_WATCH, 0, bud__watch_mask(pool));
 }
 
 /* With the last of them the descriptor is quiet again. */
 static void
 forget(struct bud_pool *pool, uint32_t events)
 {
-	uint64_t count;
-
 	if ((pool->watch.due & events) == 0)
 		return;
 	pool->watch.due &= ~events;
-	if (pool->watch.due == 0 && pool->ended_count == 0 &&
-	    read(pool->event_fd, &count, sizeof(count)) == -1)
-		return; /* EAGAIN: was read already */
+	bud__calm(pool);
 }
 
 bool
@@ -80,7 +103,7 @@ bud_watch(struct bud_pool *pool, unsigned int mask, bud_event_fn *event, void *a
 	pool->watch.mask = mask;
 	pool->watch.event = event;
 	pool->watch.arg = arg;
-	bud__note(pool, PROTO_WATCH, 0, mask);
+	bud__note(pool, PROTO_WATCH, 0, bud__watch_mask(pool));
 	pthread_mutex_unlock(&pool->lock);
 	return atomic_load(&pool->away) ? -ENOTCONN : 0;
 }

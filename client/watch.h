@@ -25,8 +25,14 @@ struct bud__watch {
 
 /* All of them locked. */
 
+/** bud__rouse() - something is about to be due: have bud_fd() readable */
+void bud__rouse(struct bud_pool *pool);
+/** bud__calm() - something is not due any more: is there anything left? */
+void bud__calm(struct bud_pool *pool);
 /** bud__watch_note() - an EVENT came */
 void bud__watch_note(struct bud_pool *pool, const struct proto_event *m);
+/** bud__watch_mask() - what budd is to tell us of, blocks included */
+uint32_t bud__watch_mask(const struct bud_pool *pool);
 /** bud__watch_again() - budd forgot what we watch */
 void bud__watch_again(struct bud_pool *pool);
 /** bud__watch_take() - the next event to be told; false: none is due */

@@ -106,6 +106,9 @@ params_of(const struct config_host *host, uint64_t host_wall)
 	int64_t release = host->release_period_ns / host->tick_ns;
 	int64_t idle = (host->idle_ns + host->tick_ns - 1) / host->tick_ns;
 
+	int64_t give_up =
+	    (host->unregister_timeout_ns + host->tick_ns - 1) / host->tick_ns;
+
 	/* A year has more ticks of 1 ms than fit. */
 	release = release < UINT32_MAX ? release : UINT32_MAX;
 	idle = idle < UINT32_MAX ? idle : UINT32_MAX;
@@ -114,6 +117,7 @@ params_of(const struct config_host *host, uint64_t host_wall)
 		.tick_ns = host->tick_ns,
 		.release_ticks = release > 0 ? (uint32_t)release : 1,
 		.idle_ticks = (uint32_t)idle,
+		.give_up_ticks = (uint32_t)give_up,
 		.overtaken_max = host->overtaken_max,
 		.user_wall = host->user_wall,
 		.user_pools = host->user_pools,

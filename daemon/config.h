@@ -52,9 +52,10 @@ struct config_host {
 	int64_t release_period_ns; /* 60s; at least a tick, at most 365d */
 	int64_t idle_ns;           /* 5min; 1ms..365d */
 	int64_t hello_timeout_ns;  /* 10s: a client that connects and says nothing */
-	uint32_t clients_max;      /* 1000; 1..CONFIG_CLIENTS_MAX */
-	uint32_t user_clients;     /* connections of a user; 0: no limit; 0..10000 */
-	uint32_t overtaken_max;    /* 16; 0..10000 */
+	int64_t unregister_timeout_ns; /* 1s: that a client may take for it; 1ms..1h */
+	uint32_t clients_max;          /* 1000; 1..CONFIG_CLIENTS_MAX */
+	uint32_t user_clients;  /* connections of a user; 0: no limit; 0..10000 */
+	uint32_t overtaken_max; /* 16; 0..10000 */
 	uint32_t user_pools;    /* that a user may have open; 0: no limit; 0..10000 */
 	uint32_t user_requests; /* alive, of a user; 0: no limit; 0..1000000 */
 	struct config_pressure pressure;

@@ -228,6 +228,8 @@ static const struct config_key host_keys[] = {
 	[HOST_IDLE] = { "idle", set_time, AT(host.idle_ns), CONFIG_MS, YEAR, NULL },
 	[HOST_HELLO_TIMEOUT] = { "hello_timeout", set_time, AT(host.hello_timeout_ns),
 	    CONFIG_MS, CONFIG_HOUR, NULL },
+	[HOST_UNREGISTER_TIMEOUT] = { "unregister_timeout", set_time,
+	    AT(host.unregister_timeout_ns), CONFIG_MS, CONFIG_HOUR, NULL },
 	[HOST_CLIENTS_MAX] = { "clients_max", set_count, AT(host.clients_max), 1,
 	    CONFIG_CLIENTS_MAX, NULL },
 	[HOST_USER_CLIENTS] = { "user_clients", set_count, AT(host.user_clients), 0,

@@ -36,6 +36,7 @@ add(struct config_sections *all, struct config_place at, enum config_kind kind,
 		.release_period_ns = 60 * CONFIG_SECOND,
 		.idle_ns = 5 * CONFIG_MINUTE,
 		.hello_timeout_ns = 10 * CONFIG_SECOND,
+		.unregister_timeout_ns = CONFIG_SECOND,
 		.clients_max = 1000,
 		.overtaken_max = 16,
 	};

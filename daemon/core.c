@@ -161,7 +161,10 @@ void
 core_drop_requests(struct core *c, struct pool *p, struct instant now)
 {
 	core_is_now(c, now);
+	p->deaf = true;
 	forget_all(c, p);
+	if (p->phase == POOL_ASKED)
+		registered_keep(c, p); /* nobody answers */
 	serve(c, p, now);
 }
 
@@ -407,6 +410,8 @@ tick_pool(struct core *c, struct pool *p, struct instant now)
 		c->counters.passes++;
 		core_release(c, p, RELEASE_PERIOD);
 	}
+	if (p->phase == POOL_ASKED)
+		registered_tick(c, p);
 	if (p->planned > pool_wall_chunks(p))
 		core_trim(c, p);
 	serve(c, p, now); /* a doorbell may have been lost, a failed pin may work now */

@@ -12,7 +12,8 @@
  * core.c has the entry points and the clockwork, serve.c whose turn it is within a pool,
  * share.c who may grow when there is not enough for all, grow.c how a pool grows and
  * shrinks, release.c the release pass, policy.c the rules that can be chosen, live.c what
- * an operator changes, audit.c whether what is pinned still is.
+ * an operator changes, registered.c how a block goes that a device may know, audit.c
+ * whether what is pinned still is.
  */
 #ifndef DAEMON_CORE_H
 #define DAEMON_CORE_H
@@ -36,7 +37,10 @@ enum core_news {
 	CORE_GROWN,    /* by @bytes, pool->grows_for */
 	CORE_RELEASED, /* @bytes, pool->releases_for */
 	CORE_PRESSURE, /* memory is short, and this pool has more than its share */
+	CORE_ASKED,    /* its client is to unregister the last block, of @bytes */
+	CORE_KEPT,     /* ... need not any more: the pool has it again */
 };
+#define CORE_NEWS_COUNT (CORE_KEPT + 1)
 
 /* What the core asks of the world. None of them calls back into the core. */
 struct core_ops {
@@ -64,6 +68,7 @@ struct core_params {
 	int64_t audit_ns;       /* from one audit of the pins to the next; 0: none */
 	uint32_t release_ticks; /* the sample period */
 	uint32_t idle_ticks;
+	uint32_t give_up_ticks; /* that a client may take to unregister a block */
 	uint32_t overtaken_max;
 	uint64_t user_wall;  /* bytes that all pools of a user may pin; 0: no limit */
 	uint32_t user_pools; /* pools that a user may have; 0: no limit */
@@ -141,6 +146,12 @@ void core_done(struct core *c, struct pool *p, uint64_t tag, enum proto_outcome 
 void core_cancel(struct core *c, struct pool *p, uint64_t tag, struct instant now);
 void core_doorbell(struct core *c, struct pool *p, struct instant now);
 
+/** core_register() - the client registers its memory with devices from now on, or does not
+ * any more: then it has given up whatever it was asked for */
+void core_register(struct core *c, struct pool *p, bool registers);
+/** core_gave_up() - GAVE-UP: it has unregistered the block that it was asked for as @ask */
+void core_gave_up(struct core *c, struct pool *p, uint64_t offset, uint32_t ask);
+
 /* What the keeper answers; error is a positive errno. */
 
 void core_pinned(
@@ -217,9 +228,21 @@ void grow_start(
 void grow_ahead(struct core *c, struct pool *p);
 /** grow_forget() - the pool is going away, in the midst of whatever it does */
 void grow_forget(struct core *c, struct pool *p);
-/** shrink_start() - close the last additional block and give its first slice back; false:
- * the client took something in it just now */
+/** shrink_start() - close the last additional block and give its first slice back, or ask a
+ * client that registers it; false: the client took something in it just now, or kept it when
+ * it was asked last */
 bool shrink_start(struct core *c, struct pool *p, enum release_reason reason);
+/** shrink_go() - the last block is closed, and no device knows it */
+void shrink_go(struct core *c, struct pool *p);
+
+/** registered_may_go() - the last block can be given back, or asked for */
+bool registered_may_go(const struct core *c, const struct pool *p);
+/** registered_ask() - the last block was closed: ask the client to unregister it */
+void registered_ask(struct core *c, struct pool *p);
+/** registered_keep() - it is the client's again; serve() is the caller's to call */
+void registered_keep(struct core *c, struct pool *p);
+/** registered_tick() - has a deadline come? */
+void registered_tick(struct core *c, struct pool *p);
 
 /** core_wind() - set the tick going if there is anything to tick for, and the audit */
 void core_wind(struct core *c, struct instant now);

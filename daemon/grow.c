@@ -136,6 +136,14 @@ count_growth(struct core *c, struct pool *p)
 }
 
 static void
+tell_grown(struct core *c, struct pool *p)
+{
+	count_growth(c, p);
+	c->ops->tell(c->ctx, p, CORE_GROWN,
+	    p->record->block[pool_blocks(p) - 1].chunks * CHUNK_SIZE);
+}
+
+static void
 end_growth(struct core *c, struct pool *p)
 {
 	p->phase = POOL_STEADY;
@@ -145,9 +153,7 @@ end_growth(struct core *c, struct pool *p)
 		    p, c->tick); /* a client may ask as soon as it is welcome */
 		c->ops->opened(c->ctx, p, 0);
 	} else {
-		count_growth(c, p);
-		c->ops->tell(c->ctx, p, CORE_GROWN,
-		    p->record->block[pool_blocks(p) - 1].chunks * CHUNK_SIZE);
+		tell_grown(c, p);
 	}
 }
 
@@ -160,7 +166,7 @@ give_up_growth(struct core *c, struct pool *p, int error)
 	pool_drop_rest(p);
 	core_account(c, p);
 	if (p->welcome && pool_blocks(p) == blocks)
-		count_growth(c, p);
+		tell_grown(c, p);
 	p->retry_tick = c->tick + 1;
 	if (!p->welcome)
 		c->ops->opened(c->ctx, p, error);
@@ -207,13 +213,23 @@ unpin_next_slice(struct core *c, struct pool *p, uint32_t from)
 	c->ops->unpin(c->ctx, p, r);
 }
 
+void
+shrink_go(struct core *c, struct pool *p)
+{
+	p->phase = POOL_RELEASING;
+	unpin_next_slice(c, p, pool_opened(p));
+}
+
 bool
 shrink_start(struct core *c, struct pool *p, enum release_reason reason)
 {
-	if (!pool_close_last(p))
+	if (!registered_may_go(c, p) || !pool_close_last(p))
 		return false;
 	p->releases_for = reason;
-	unpin_next_slice(c, p, pool_opened(p));
+	if (p->record->registers)
+		registered_ask(c, p);
+	else
+		shrink_go(c, p);
 	return true;
 }
 

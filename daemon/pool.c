@@ -266,6 +266,15 @@ pool_close_last(struct pool *p)
 }
 
 void
+pool_reopen_last(struct pool *p)
+{
+	assert(p->phase == POOL_ASKED && p->pinned == p->planned);
+	reopen(p, (struct chunk_range){ pool_opened(p), p->planned });
+	atomic_store(&p->ledger.header->open, p->planned);
+	p->phase = POOL_STEADY;
+}
+
+void
 pool_drop_block(struct pool *p)
 {
 	struct chunk_range last = last_block(p);

@@ -35,6 +35,7 @@
 enum pool_phase {
 	POOL_STEADY,
 	POOL_GROWING,   /* slices of the last block are being pinned */
+	POOL_ASKED,     /* the last block is closed; its client has to unregister it */
 	POOL_RELEASING, /* slices of the last block, closed, are being given back */
 };
 
@@ -91,6 +92,7 @@ struct pool {
 	bool slice_out;     /* ... or has */
 	bool mark_armed;    /* low_mark was set; see headroom in grow.c */
 	bool mark_passed;
+	bool deaf; /* its client is not listened to any more */
 	enum pool_phase phase;
 	enum grow_reason grows_for;       /* the last block that came, */
 	enum release_reason releases_for; /* and that went */
@@ -103,6 +105,8 @@ struct pool {
 	uint32_t audited;        /* chunks, by the audit that is under way */
 	uint32_t audit_pages;    /* ... and what it found so far */
 	uint32_t to_release;     /* blocks that the pass still has to give back */
+	uint32_t ask_ends;       /* POOL_ASKED: the tick by which it must give up */
+	uint32_t ask_again;      /* after a block was kept: not before this tick */
 	uint64_t round;          /* of share_serve(), in which it was looked at */
 	uint64_t charged;        /* bytes that host and user count for it */
 	uint64_t charged_memory; /* ... and its group, without the ledger */
@@ -155,6 +159,8 @@ void pool_note_pages(struct pool *p, unsigned int shift);
 void pool_open_to(struct pool *p, uint32_t chunks);
 /** pool_close_last() - take the last additional block from the client; false: it is used */
 bool pool_close_last(struct pool *p);
+/** pool_reopen_last() - the client has the block that pool_close_last() took again */
+void pool_reopen_last(struct pool *p);
 /** pool_drop_block() - forget the last block, which has been given back */
 void pool_drop_block(struct pool *p);
 /** pool_publish() - tell the client the figures of bud_stat() and the tick */

@@ -58,9 +58,14 @@ struct record {
 	uint64_t add;
 	struct record_counters counters;
 	struct record_audit audit;
+	/* Of a pool whose client registers its memory; see registered.c. An arbiter that
+	 * did not know would take a block from under a device. */
+	uint32_t registers; /* 1: it does */
+	uint32_t asks;      /* the number of the last RELEASE */
+	uint64_t kept;      /* blocks that were not given up in time */
 	struct record_block block[RECORD_BLOCKS_MAX];
 };
-static_assert(sizeof(struct record) == 4096 + 120, "layout of the record");
+static_assert(sizeof(struct record) == 4096 + 136, "layout of the record");
 
 /* Records stand this far apart: most pools touch the first page of theirs alone. */
 #define RECORD_STRIDE 8192u

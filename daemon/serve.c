@@ -114,6 +114,31 @@ block_for(
 	return 0;
 }
 
+/* Would the head fit if the block that is asked back of the client stayed? */
+static bool
+fits_if_kept(struct core *c, const struct pool *p, const struct request *head)
+{
+	uint32_t opened = pool_opened(p);
+
+	return p->phase == POOL_ASKED &&
+	       ledger_plan_load(&c->plan, &p->ledger, opened) == 0 &&
+	       ledger_plan_extend(&c->plan, p->planned - opened) == 0 &&
+	       plan_granted(c, p) &&
+	       ledger_plan_take(&c->plan, head->order, head->count);
+}
+
+/* The first request that does not fit. What a pool needs itself is not asked back of it. */
+static struct request *
+grant_all(struct core *c, struct pool *p)
+{
+	struct request *head = grant_all_that_fit(c, p);
+
+	if (head == NULL || !fits_if_kept(c, p, head))
+		return head;
+	registered_keep(c, p);
+	return grant_all_that_fit(c, p);
+}
+
 /* A turn that was used counts twice until its DONE has come, which is then waited for. */
 static bool
 fits_but_for_turns(struct core *c, const struct pool *p, const struct request *head)
@@ -185,7 +210,7 @@ serve(struct core *c, struct pool *p, struct instant now)
 	core_is_now(c, now);
 	if (p->queue.length > 0)
 		ledger_set_queued(&p->ledger, true); /* and only then look at the map */
-	while ((head = grant_all_that_fit(c, p)) != NULL && !make_room(c, p, head)) {
+	while ((head = grant_all(c, p)) != NULL && !make_room(c, p, head)) {
 		refuse_those_that_only_tried(c, p);
 		if (queue_head(&p->queue) == head)
 			break; /* it waits, and so do all behind it */

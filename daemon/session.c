@@ -349,6 +349,32 @@ send_event(struct session *s, uint32_t event, uint64_t bytes)
 	session_send(s, &msg);
 }
 
+/* @type: PROTO_BLOCK, or PROTO_RELEASE under the number of the question that is out */
+static void
+send_block(struct session *s, enum proto_type type, uint32_t index)
+{
+	struct chunk_range r = pool_block(&s->pool, index);
+	union proto_msg msg;
+
+	proto_init(&msg, type);
+	msg.block.offset = r.from * CHUNK_SIZE;
+	msg.block.bytes = (r.to - r.from) * CHUNK_SIZE;
+	msg.block.ask = type == PROTO_RELEASE ? s->pool.record->asks : 0;
+	session_send(s, &msg);
+}
+
+/* All blocks that are the client's, and the one that it is being asked for. */
+static void
+send_blocks(struct session *s)
+{
+	uint32_t n = pool_blocks(&s->pool), opened = pool_opened(&s->pool), i;
+
+	for (i = 0; i < n && pool_block(&s->pool, i).to <= opened; i++)
+		send_block(s, PROTO_BLOCK, i);
+	if (s->pool.phase == POOL_ASKED)
+		send_block(s, PROTO_RELEASE, n - 1);
+}
+
 static void
 op_tell(void *ctx, struct pool *p, enum core_news news, uint64_t bytes)
 {
@@ -359,6 +385,8 @@ op_tell(void *ctx, struct pool *p, enum core_news news, uint64_t bytes)
 	switch (news) {
 	case CORE_GROWN:
 		send_event(s, PROTO_EVENT_GROWN, bytes);
+		if (p->record->registers)
+			send_block(s, PROTO_BLOCK, pool_blocks(p) - 1);
 		log_info("pool", SUBJECT ": grown by %" PRIu64 " to %" PRIu64 " bytes",
 		    SUBJECT_OF(s), bytes, p->pinned * CHUNK_SIZE);
 		return;
@@ -367,6 +395,18 @@ op_tell(void *ctx, struct pool *p, enum core_news news, uint64_t bytes)
 		log_info("pool",
 		    SUBJECT ": released %" PRIu64 ", %" PRIu64 " bytes remain",
 		    SUBJECT_OF(s), bytes, p->pinned * CHUNK_SIZE);
+		return;
+	case CORE_ASKED:
+		send_block(s, PROTO_RELEASE, pool_blocks(p) - 1);
+		log_debug("pool", SUBJECT ": asked to unregister %" PRIu64 " bytes",
+		    SUBJECT_OF(s), bytes);
+		return;
+	case CORE_KEPT:
+		send_block(s, PROTO_BLOCK, pool_blocks(p) - 1);
+		log_info("pool",
+		    SUBJECT ": keeps %" PRIu64 " bytes that it was asked to unregister "
+			    "(%" PRIu64 " times not in time)",
+		    SUBJECT_OF(s), bytes, p->record->kept);
 		return;
 	case CORE_PRESSURE:
 		send_event(s, PROTO_EVENT_PRESSURE, 0);
@@ -492,7 +532,18 @@ on_hint(struct session *s, const union proto_msg *m)
 static void
 on_watch(struct session *s, const union proto_msg *m)
 {
-	s->watching = m->watch.mask;
+	bool registers = (m->watch.mask & PROTO_EVENT_BLOCKS) != 0;
+
+	s->watching = m->watch.mask & PROTO_EVENTS;
+	core_register(&s->arbiter->core, &s->pool, registers);
+	if (registers)
+		send_blocks(s);
+}
+
+static void
+on_gave_up(struct session *s, const union proto_msg *m)
+{
+	core_gave_up(&s->arbiter->core, &s->pool, m->block.offset, m->block.ask);
 }
 
 static void
@@ -514,6 +565,7 @@ static const struct {
 	[PROTO_CLOSE] = { on_close, true },
 	[PROTO_HINT] = { on_hint, true },
 	[PROTO_WATCH] = { on_watch, true },
+	[PROTO_GAVE_UP] = { on_gave_up, true },
 };
 
 /* Whether there may be more to read; false also if the session is no more. */
@@ -545,7 +597,8 @@ read_one(struct session *s)
 		return false;
 	}
 	requests[type].handle(s, &msg);
-	return type != PROTO_CLOSE && type != PROTO_HELLO;
+	/* A WATCH may have been answered with a thousand blocks: others first. */
+	return type != PROTO_CLOSE && type != PROTO_HELLO && type != PROTO_WATCH;
 }
 
 static void

@@ -24,6 +24,8 @@ phase_name(enum pool_phase phase)
 		return "steady";
 	case POOL_GROWING:
 		return "growing";
+	case POOL_ASKED:
+		return "asked";
 	case POOL_RELEASING:
 		return "releasing";
 	}
@@ -50,11 +52,16 @@ state_name(enum session_state state)
 
 /* The flags that are set. Every pool's memory is a memfd so far, never a segment heap. */
 static cJSON *
-flags_json(const struct pool_limits *limits)
+flags_json(const struct pool *p)
 {
-	static const char *const set[] = { "check_idle" };
+	const char *set[2];
+	int n = 0;
 
-	return cJSON_CreateStringArray(set, limits->keep_idle ? 0 : 1);
+	if (!p->limits.keep_idle)
+		set[n++] = "check_idle";
+	if (p->record->registers)
+		set[n++] = "registers"; /* with devices; see registered.c */
+	return cJSON_CreateStringArray(set, n);
 }
 
 static cJSON *
@@ -71,7 +78,7 @@ queue_json(const struct queue *q)
 }
 
 static cJSON *
-counters_json(const struct record_counters *n)
+counters_json(const struct record_counters *n, uint64_t kept)
 {
 	cJSON *o = cJSON_CreateObject();
 
@@ -80,7 +87,8 @@ counters_json(const struct record_counters *n)
 	    json_put_number(o, "refused", n->refused) &&
 	    json_put_number(o, "timeouts", n->timeouts) &&
 	    json_put_number(o, "grown", n->grown) &&
-	    json_put_number(o, "released", n->released))
+	    json_put_number(o, "released", n->released) &&
+	    json_put_number(o, "kept", kept))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
@@ -133,13 +141,14 @@ put_figures(cJSON *o, const struct core *c, const struct pool *p, bool with_map)
 	if (!json_put_number(o, "pinned", p->pinned * CHUNK_SIZE) ||
 	    !json_put_number(o, "used", used) ||
 	    !json_put_number(o, "tick_count", p->record->tick_count) ||
-	    !json_put(o, "flags", flags_json(&p->limits))) {
+	    !json_put(o, "flags", flags_json(p))) {
 		cJSON_Delete(blocks);
 		return false;
 	}
 	return json_put(o, "blocks", blocks) &&
 	       json_put(o, "queue", queue_json(&p->queue)) &&
-	       json_put(o, "counters", counters_json(&p->record->counters)) &&
+	       json_put(o, "counters",
+		   counters_json(&p->record->counters, p->record->kept)) &&
 	       json_put(o, "audit", audit_json(&p->record->audit));
 }
 

@@ -272,6 +272,51 @@ typedef void bud_event_fn(unsigned int event, uint64_t bytes, void *arg);
  */
 int bud_watch(struct bud_pool *pool, unsigned int mask, bud_event_fn *event, void *arg);
 
+/* What a bud_block_fn is told. */
+#define BUD_BLOCK_ADDED   1u /* the pool has this block, new or as before: register it */
+#define BUD_BLOCK_RELEASE 2u /* it is to go: unregister it, then bud_gave_up() */
+
+/**
+ * bud_block_fn - a block of the pool came, or is to go
+ * @what:	one of the above
+ * @start:	its first byte
+ * @bytes:	its size
+ * @arg:	as given to bud_watch_blocks()
+ */
+typedef void bud_block_fn(unsigned int what, void *start, size_t bytes, void *arg);
+
+/**
+ * bud_watch_blocks() - for programs that register the pool's memory with a device
+ * @block:	called from bud_dispatch(); NULL: nothing is registered any more
+ *
+ * A page that is registered (with io_uring, RDMA, VFIO) outlives the release of its block:
+ * the device goes on with the old page, and the program sees another. From here on budd
+ * therefore asks before a block goes. @block is told of each block that there is, the base
+ * block first, and of each that comes; only of these may anything be registered. Of
+ * BUD_BLOCK_RELEASE it is told when a block is to go, in which nothing is allocated: end
+ * whatever the device still does there, unregister it, and call bud_gave_up(), from here or
+ * later. If that takes longer than budd waits (unregister_timeout in budd.conf, 1 s), or the
+ * pool needs the block itself, then the block stays, and is told as BUD_BLOCK_ADDED again.
+ *
+ * A thread that waits in bud_alloc() runs no callbacks: a program that has no other thread
+ * to dispatch uses bud_request(). The last call of bud_watch_blocks() holds for the pool.
+ * libbud-uring does all of this for io_uring; see bud-uring.h.
+ *
+ * Return: 0, or a negative errno
+ */
+int bud_watch_blocks(struct bud_pool *pool, bud_block_fn *block, void *arg);
+
+/**
+ * bud_gave_up() - the block is not registered any more: budd may have it
+ * @start:	as told with BUD_BLOCK_RELEASE
+ *
+ * Does not wait. Nothing may be registered there until the block is told again.
+ *
+ * Return: 0; -ENOENT when budd does not ask for that block, or not any more; or another
+ * negative errno
+ */
+int bud_gave_up(struct bud_pool *pool, void *start);
+
 /**
  * bud_locate() - where in the pool's memfd a pointer lies, for sendfile(), splice(),
  * XDP

@@ -28,6 +28,9 @@ static const struct {
 	[PROTO_HINT] = { "HINT", sizeof(struct proto_hint_msg), FROM_CLIENT },
 	[PROTO_WATCH] = { "WATCH", sizeof(struct proto_watch), FROM_CLIENT },
 	[PROTO_EVENT] = { "EVENT", sizeof(struct proto_event), FROM_BUDD },
+	[PROTO_BLOCK] = { "BLOCK", sizeof(struct proto_block), FROM_BUDD },
+	[PROTO_RELEASE] = { "RELEASE", sizeof(struct proto_block), FROM_BUDD },
+	[PROTO_GAVE_UP] = { "GAVE-UP", sizeof(struct proto_block), FROM_CLIENT },
 };
 
 static bool
@@ -110,7 +113,11 @@ check_client_fields(const union proto_msg *m)
 		ok = m->hint.hint == PROTO_TRANSFER_END && m->hint.reserved == 0;
 		break;
 	case PROTO_WATCH:
-		ok = (m->watch.mask & ~PROTO_EVENTS) == 0 && m->watch.reserved == 0;
+		ok = (m->watch.mask & ~(PROTO_EVENTS | PROTO_EVENT_BLOCKS)) == 0 &&
+		     m->watch.reserved == 0;
+		break;
+	case PROTO_GAVE_UP:
+		ok = m->block.ask != 0 && m->block.bytes == 0 && m->block.reserved == 0;
 		break;
 	case PROTO_DOORBELL:
 	case PROTO_CLOSE:
@@ -119,6 +126,8 @@ check_client_fields(const union proto_msg *m)
 	case PROTO_REFUSE:
 	case PROTO_RESTARTED:
 	case PROTO_EVENT:
+	case PROTO_BLOCK:
+	case PROTO_RELEASE:
 		break;
 	}
 	return ok ? 0 : PROTO_E_VALUE;
@@ -146,6 +155,12 @@ check_budd_fields(const union proto_msg *m)
 		     (m->event.event & (m->event.event - 1)) == 0 &&
 		     m->event.reserved == 0;
 		break;
+	case PROTO_BLOCK:
+		ok = m->block.bytes > 0 && m->block.ask == 0 && m->block.reserved == 0;
+		break;
+	case PROTO_RELEASE:
+		ok = m->block.bytes > 0 && m->block.ask != 0 && m->block.reserved == 0;
+		break;
 	case PROTO_RESTARTED:
 	case PROTO_HINT:
 	case PROTO_WATCH:
@@ -155,6 +170,7 @@ check_budd_fields(const union proto_msg *m)
 	case PROTO_CANCEL:
 	case PROTO_DOORBELL:
 	case PROTO_CLOSE:
+	case PROTO_GAVE_UP:
 		break;
 	}
 	return ok ? 0 : PROTO_E_VALUE;

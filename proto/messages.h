@@ -14,6 +14,8 @@
  *   DOORBELL                                                          no answer
  *   HINT hint                                                         no answer
  *   WATCH mask                      EVENT event, bytes                as they happen
+ *                                   BLOCK offset, bytes               with the bit BLOCKS
+ *   GAVE-UP offset, ask             RELEASE offset, bytes, ask        unregister it first
  *   CLOSE                                                             no answer
  *   (ALLOC again, in order)         RESTARTED                         budd forgot who waits
  *
@@ -27,6 +29,14 @@
  * messages cross. A client answers a GRANT that it does not expect with DONE,
  * PROTO_USED. A second HELLO is ignored: who gets RESTARTED before its WELCOME says
  * HELLO again.
+ *
+ * Registered memory. A page that is registered with a device (io_uring, RDMA) outlives its
+ * release: the device goes on with a page that is nobody's. So a client that registers any
+ * watches PROTO_EVENT_BLOCKS. It is told of each block that its pool has, and of those that
+ * come; of these alone it registers anything. Before a block goes, budd closes it and says
+ * RELEASE; the client unregisters it, and says GAVE-UP with the number of that RELEASE. If
+ * it does not in time, or the pool needs the block itself, budd keeps the block and says
+ * BLOCK again. A GAVE-UP under another number answers a question of before: it is ignored.
  */
 #ifndef PROTO_MESSAGES_H
 #define PROTO_MESSAGES_H
@@ -56,18 +66,23 @@ enum proto_type {
 	PROTO_HINT = 11,
 	PROTO_WATCH = 12,
 	PROTO_EVENT = 13,
+	PROTO_BLOCK = 14,
+	PROTO_RELEASE = 15,
+	PROTO_GAVE_UP = 16,
 };
 
 enum proto_hint {
 	PROTO_TRANSFER_END = 1, /* what is empty now will not be needed soon */
 };
 
-/* Bits of WATCH; an EVENT has one of them. */
+/* Bits of WATCH; an EVENT has one of them, but for the last. */
 #define PROTO_EVENT_PRESSURE \
 	0x1u /* others wait, and this pool has more than its share */
 #define PROTO_EVENT_GROWN    0x2u /* a block of `bytes` was added */
 #define PROTO_EVENT_RELEASED 0x4u /* a block of `bytes` was given back */
 #define PROTO_EVENTS         0x7u
+#define PROTO_EVENT_BLOCKS \
+	0x8u /* BLOCK and RELEASE: this client registers its memory with devices */
 
 enum proto_outcome {
 	PROTO_USED = 0, /* the turn was used, or is no longer wanted: forget the tag */
@@ -163,6 +178,16 @@ struct proto_event {
 };
 static_assert(sizeof(struct proto_event) == 24, "wire format");
 
+/* BLOCK, RELEASE, GAVE-UP: a block of the pool; whole chunks. */
+struct proto_block {
+	struct proto_header header;
+	uint64_t offset; /* bytes, from the start of the memory */
+	uint64_t bytes;  /* GAVE-UP: 0 */
+	uint32_t ask;    /* the number of a RELEASE, and of its answer; BLOCK: 0 */
+	uint32_t reserved;
+};
+static_assert(sizeof(struct proto_block) == 32, "wire format");
+
 /* DOORBELL, CLOSE, RESTARTED: nothing but the header. */
 
 /* Large enough for any record, and aligned for each. */
@@ -177,6 +202,7 @@ union proto_msg {
 	struct proto_hint_msg hint;
 	struct proto_watch watch;
 	struct proto_event event;
+	struct proto_block block;
 };
 
 /** proto_init() - zero a message and fill in its header */

@@ -264,6 +264,7 @@ expect_defaults(void)
 	ck_assert_int_eq(h->release_period_ns, 60000 * MS);
 	ck_assert_int_eq(h->idle_ns, 300000 * MS);
 	ck_assert_int_eq(h->hello_timeout_ns, 10000 * MS);
+	ck_assert_int_eq(h->unregister_timeout_ns, 1000 * MS);
 	ck_assert_uint_eq(h->clients_max, 1000);
 	ck_assert_uint_eq(h->overtaken_max, 16);
 	ck_assert_uint_eq(h->user_wall, 0);
@@ -376,6 +377,7 @@ END_TEST
 
 static const char every_key[] =
     "[host]\nwall=3G\ntick=1ms\nrelease_period=2s\nidle=3s\nhello_timeout=4s\n"
+    "unregister_timeout=5s\n"
     "clients_max=5\nuser_clients=9\novertaken_max=6\nuser_wall=2G\nuser_pools=7\nuser_"
     "requests=8\n"
     "pressure=full 100ms/2s\n[status]\ngroup=root\n"
@@ -394,6 +396,7 @@ START_TEST(each_key_reaches_its_field)
 	ck_assert_int_eq(config->host.release_period_ns, 2000 * MS);
 	ck_assert_int_eq(config->host.idle_ns, 3000 * MS);
 	ck_assert_int_eq(config->host.hello_timeout_ns, 4000 * MS);
+	ck_assert_int_eq(config->host.unregister_timeout_ns, 5000 * MS);
 	ck_assert_uint_eq(config->host.clients_max, 5);
 	ck_assert_uint_eq(config->host.user_clients, 9);
 	ck_assert_uint_eq(config->host.overtaken_max, 6);
@@ -445,6 +448,8 @@ static const char *const accepted[] = {
 	"[host]\nidle=365d",
 	"[host]\nhello_timeout=1ms",
 	"[host]\nhello_timeout=1h",
+	"[host]\nunregister_timeout=1ms",
+	"[host]\nunregister_timeout=1h",
 	"[host]\nclients_max=1",
 	"[host]\nclients_max=10000",
 	"[host]\novertaken_max=0",
@@ -1180,7 +1185,7 @@ START_TEST(the_sample_gives_every_key_with_its_default)
 {
 	char *text = read_sample();
 
-	ck_assert_uint_eq(uncomment(text), 12 + 13 + 2);
+	ck_assert_uint_eq(uncomment(text), 13 + 13 + 2);
 	accept(text);
 	expect_defaults();
 	free(text);

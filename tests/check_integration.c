@@ -28,6 +28,7 @@
 /* A pass each 40 ms; 16 blocks. */
 #define BREATHING                                                 \
 	"[host]\ntick = 5ms\nrelease_period = 40ms\nidle = 5ms\n" \
+	"unregister_timeout = 20ms\n"                             \
 	"[pool default]\nbase = 256K\nadd = 256K\nwall = 1536K\nwall_max = 1536K\n"
 
 static struct daemon d;
@@ -93,6 +94,74 @@ let_ticks_pass(void)
 	while (now_ms() < until)
 		nap();
 }
+
+/* --- Memory that is registered with a device --- */
+
+struct registered {
+	bool answer; /* gives up what it is asked for */
+	unsigned int added;
+	unsigned int asked;
+};
+
+static void
+on_block(unsigned int what, void *start, size_t bytes, void *arg)
+{
+	struct registered *r = arg;
+
+	ck_assert_uint_ge(bytes, CHUNK);
+	r->added += what == BUD_BLOCK_ADDED;
+	r->asked += what == BUD_BLOCK_RELEASE;
+	if (what == BUD_BLOCK_RELEASE && r->answer)
+		ck_assert_int_eq(bud_gave_up(pool, start), 0);
+}
+
+static bool
+dispatched(bool done)
+{
+	ck_assert_int_ge(bud_dispatch(pool), 0);
+	return done;
+}
+
+/* Grows by three blocks, which are empty again then. */
+static void
+breathe_in(void)
+{
+	void *bufs[4];
+
+	for (int i = 0; i < 4; i++)
+		bufs[i] = get(CHUNK);
+	for (int i = 0; i < 4; i++)
+		bud_free(pool, bufs[i]);
+}
+
+START_TEST(a_registered_block_is_asked_for_and_goes_when_given_up)
+{
+	struct registered r = { .answer = true };
+
+	ck_assert_int_eq(bud_watch_blocks(pool, on_block, &r), 0);
+	breathe_in();
+	eventually(dispatched(r.asked == 3));
+	eventually(stat_of(pool).blocks == 1);
+	ck_assert_uint_ge(r.added, 4);
+	ck_assert(daemon_figure(&d, "pools.0.counters.kept") == 0);
+}
+END_TEST
+
+START_TEST(a_registered_block_that_is_never_given_up_stays_and_budd_says_so)
+{
+	struct registered r = { .answer = false };
+
+	ck_assert_int_eq(bud_watch_blocks(pool, on_block, &r), 0);
+	breathe_in();
+	eventually(dispatched(r.asked >= 2)); /* once more after a period */
+	eventually(daemon_figure(&d, "pools.0.counters.kept") >= 2);
+	ck_assert_uint_eq(stat_of(pool).blocks, 4);
+	breathe_in(); /* and serves */
+	ck_assert_uint_eq(stat_of(pool).blocks, 4);
+	ck_assert_int_eq(bud_watch_blocks(pool, NULL, NULL), 0);
+	eventually(stat_of(pool).blocks == 1);
+}
+END_TEST
 
 /* --- Threads that wait --- */
 
@@ -626,6 +695,10 @@ main(void)
 	tcase_set_timeout(breathing, 60);
 	tcase_add_checked_fixture(breathing, enter_breathing, leave);
 	tcase_add_test(breathing, idle_blocks_go_one_a_pass_down_to_the_base);
+	tcase_add_test(
+	    breathing, a_registered_block_is_asked_for_and_goes_when_given_up);
+	tcase_add_test(breathing,
+	    a_registered_block_that_is_never_given_up_stays_and_budd_says_so);
 	tcase_add_test(breathing, one_empty_block_stays_behind_a_used_one);
 	tcase_add_test(breathing, a_used_last_block_keeps_all_below_it);
 	tcase_add_test(

@@ -8,9 +8,10 @@
 #include <string.h>
 
 static const enum proto_type from_client[] = { PROTO_HELLO, PROTO_ALLOC, PROTO_DONE,
-	PROTO_CANCEL, PROTO_DOORBELL, PROTO_CLOSE, PROTO_HINT, PROTO_WATCH };
+	PROTO_CANCEL, PROTO_DOORBELL, PROTO_CLOSE, PROTO_HINT, PROTO_WATCH,
+	PROTO_GAVE_UP };
 static const enum proto_type from_budd[] = { PROTO_WELCOME, PROTO_GRANT, PROTO_REFUSE,
-	PROTO_RESTARTED, PROTO_EVENT };
+	PROTO_RESTARTED, PROTO_EVENT, PROTO_BLOCK, PROTO_RELEASE };
 
 #define N(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -50,6 +51,16 @@ make(enum proto_type type)
 	case PROTO_EVENT:
 		m.event.event = PROTO_EVENT_GROWN;
 		break;
+	case PROTO_RELEASE:
+		m.block.ask = 1;
+		m.block.bytes = 1;
+		break;
+	case PROTO_BLOCK:
+		m.block.bytes = 1;
+		break;
+	case PROTO_GAVE_UP:
+		m.block.ask = 1;
+		break;
 	case PROTO_WATCH:
 	case PROTO_DOORBELL:
 	case PROTO_CLOSE:
@@ -86,13 +97,13 @@ END_TEST
 
 START_TEST(every_type_has_a_size_and_a_name_and_no_other_number_has)
 {
-	for (uint32_t type = PROTO_HELLO; type <= PROTO_EVENT; type++) {
+	for (uint32_t type = PROTO_HELLO; type <= PROTO_GAVE_UP; type++) {
 		ck_assert_uint_ge(proto_size(type), sizeof(struct proto_header));
 		ck_assert_uint_le(proto_size(type), sizeof(union proto_msg));
 		ck_assert_int_ne(proto_name(type)[0], '(');
 	}
 	ck_assert_uint_eq(proto_size(0), 0);
-	ck_assert_uint_eq(proto_size(PROTO_EVENT + 1), 0);
+	ck_assert_uint_eq(proto_size(PROTO_GAVE_UP + 1), 0);
 	ck_assert_uint_eq(proto_size(UINT32_MAX), 0);
 	ck_assert_ptr_nonnull(proto_name(0));
 	ck_assert_ptr_nonnull(proto_name(UINT32_MAX));
@@ -132,7 +143,7 @@ END_TEST
 
 START_TEST(a_type_that_there_is_not_is_refused)
 {
-	static const uint32_t types[] = { 0, PROTO_EVENT + 1, 255, UINT32_MAX };
+	static const uint32_t types[] = { 0, PROTO_GAVE_UP + 1, 255, UINT32_MAX };
 
 	for (size_t i = 0; i < N(types); i++) {
 		union proto_msg m = make(PROTO_DOORBELL);
@@ -146,7 +157,7 @@ END_TEST
 
 START_TEST(a_record_has_the_size_of_its_type_and_says_so)
 {
-	for (uint32_t type = PROTO_HELLO; type <= PROTO_EVENT; type++) {
+	for (uint32_t type = PROTO_HELLO; type <= PROTO_GAVE_UP; type++) {
 		union proto_msg m = make(type);
 		size_t size = m.header.size;
 
@@ -336,9 +347,9 @@ START_TEST(a_client_watches_what_there_is_to_watch)
 {
 	union proto_msg m = make(PROTO_WATCH);
 
-	m.watch.mask = PROTO_EVENTS;
+	m.watch.mask = PROTO_EVENTS | PROTO_EVENT_BLOCKS;
 	ck_assert_int_eq(check_client(&m), 0);
-	m.watch.mask = PROTO_EVENTS + 1;
+	m.watch.mask = PROTO_EVENT_BLOCKS << 1;
 	ck_assert_int_eq(check_client(&m), PROTO_E_VALUE);
 }
 END_TEST
@@ -355,6 +366,43 @@ START_TEST(an_event_is_exactly_one_of_those_there_are)
 }
 END_TEST
 
+START_TEST(an_answer_has_the_number_of_its_question)
+{
+	union proto_msg m = make(PROTO_GAVE_UP);
+
+	m.block.ask = 0;
+	ck_assert_int_eq(check_client(&m), PROTO_E_VALUE);
+	m = make(PROTO_RELEASE);
+	m.block.ask = 0;
+	ck_assert_int_eq(check_budd(&m), PROTO_E_VALUE);
+	m = make(PROTO_BLOCK);
+	m.block.ask = 1;
+	ck_assert_int_eq(check_budd(&m), PROTO_E_VALUE);
+}
+END_TEST
+
+START_TEST(a_block_has_a_size_and_a_reserved_zero)
+{
+	static const enum proto_type types[] = { PROTO_BLOCK, PROTO_RELEASE };
+	union proto_msg m;
+
+	for (size_t i = 0; i < N(types); i++) {
+		m = make(types[i]);
+		m.block.bytes = 0;
+		ck_assert_int_eq(check_budd(&m), PROTO_E_VALUE);
+		m = make(types[i]);
+		m.block.reserved = 1;
+		ck_assert_int_eq(check_budd(&m), PROTO_E_VALUE);
+	}
+	m = make(PROTO_GAVE_UP);
+	m.block.bytes = 1;
+	ck_assert_int_eq(check_client(&m), PROTO_E_VALUE);
+	m = make(PROTO_GAVE_UP);
+	m.block.reserved = 1;
+	ck_assert_int_eq(check_client(&m), PROTO_E_VALUE);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -367,6 +415,8 @@ suite(void)
 	tcase_add_test(t, a_hint_is_one_that_there_is);
 	tcase_add_test(t, a_client_watches_what_there_is_to_watch);
 	tcase_add_test(t, an_event_is_exactly_one_of_those_there_are);
+	tcase_add_test(t, an_answer_has_the_number_of_its_question);
+	tcase_add_test(t, a_block_has_a_size_and_a_reserved_zero);
 	tcase_add_test(t, a_client_may_send_its_own_types_only);
 	tcase_add_test(t, budd_may_send_its_own_types_only);
 	tcase_add_test(t, a_type_that_there_is_not_is_refused);

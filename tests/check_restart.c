@@ -192,6 +192,59 @@ come_and_go(struct client *me, void *arg)
 #define COME      2
 #define UNDER_WAY (ALLOCATE + COME)
 
+struct registrar {
+	struct bud_pool *pool;
+	unsigned int added;
+	unsigned int asked;
+	void *start; /* of the last one asked for */
+};
+
+static void
+on_block(unsigned int what, void *start, size_t bytes, void *arg)
+{
+	struct registrar *r = arg;
+
+	(void)bytes;
+	r->added += what == BUD_BLOCK_ADDED;
+	r->asked += what == BUD_BLOCK_RELEASE;
+	r->start = start;
+}
+
+static bool
+heard(struct registrar *r, unsigned int added, unsigned int asked)
+{
+	ck_assert_int_ge(bud_dispatch(r->pool), 0);
+	return r->added >= added && r->asked >= asked;
+}
+
+/* The arbiter dies with a question out; the answer that comes too late is none, and the next
+ * arbiter asks anew rather than take what is registered. */
+START_TEST(registered_blocks_are_asked_for_by_the_next_arbiter_too)
+{
+	struct registrar r = { .pool = open_pool(&d, "default") };
+	void *buf, *first;
+
+	ck_assert_int_eq(bud_watch_blocks(r.pool, on_block, &r), 0);
+	buf = bud_alloc(r.pool, 2 * CHUNK, PATIENCE_MS);
+	ck_assert_ptr_nonnull(buf);
+	bud_free(r.pool, buf);
+	eventually(heard(&r, 2, 0));
+	ck_assert_int_eq(bud_hint(r.pool, BUD_TRANSFER_END), 0);
+	eventually(heard(&r, 2, 1));
+	first = r.start;
+	daemon_kill_arbiter(&d);
+	ck_assert_int_eq(bud_gave_up(r.pool, first), 0);
+	eventually(heard(&r, 4, 1)); /* told again which there are */
+	ck_assert_uint_eq(stat_of(r.pool).blocks, 2);
+	ck_assert_int_eq(bud_hint(r.pool, BUD_TRANSFER_END), 0);
+	eventually(heard(&r, 4, 2));
+	ck_assert_uint_eq(stat_of(r.pool).blocks, 2);
+	ck_assert_int_eq(bud_gave_up(r.pool, r.start), 0);
+	eventually(stat_of(r.pool).blocks == 1);
+	bud_close(r.pool);
+}
+END_TEST
+
 START_TEST(twenty_arbiters_die_under_load)
 {
 	struct client c[UNDER_WAY];
@@ -379,6 +432,7 @@ main(void)
 	tcase_set_timeout(common, 60);
 	tcase_add_checked_fixture(common, enter, leave);
 	tcase_add_test(common, clients_go_on_when_the_arbiter_dies);
+	tcase_add_test(common, registered_blocks_are_asked_for_by_the_next_arbiter_too);
 	tcase_add_test(common, twenty_arbiters_die_under_load);
 	tcase_add_test(common, without_budd_what_is_mapped_works_on);
 	tcase_add_test(common, sigterm_ends_budd_though_clients_hold_and_wait);

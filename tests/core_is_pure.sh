@@ -17,7 +17,7 @@ generated='^(__asan_|__ubsan_|__tsan_|__msan_|__sanitizer_|__gcov_|__llvm_|__pro
 
 if [ $# -eq 0 ] && [ -n "${BUD_BUILD:-}" ]; then
 	for name in daemon/audit daemon/core daemon/grow daemon/heap_kind daemon/live daemon/policy daemon/pool daemon/queue \
-		daemon/release daemon/serve daemon/share daemon/squeeze daemon/tally daemon/user proto/ledger proto/messages; do
+		daemon/registered daemon/release daemon/serve daemon/share daemon/squeeze daemon/tally daemon/user proto/ledger proto/messages; do
 		set -- "$@" "$BUD_BUILD/${name%/*}/.libs/${name#*/}.o"
 	done
 fi

@@ -213,6 +213,21 @@ look(const struct side *s)
 	release_is_due(&core, p);
 }
 
+/* A client that registers its memory, or does not, and gives up what it was asked for, or
+ * anything else. */
+static void
+registrations(struct side *s, struct program *in)
+{
+	uint32_t how = next(in, 1);
+	uint64_t offset = pool_opened(&s->pool) * CHUNK_SIZE;
+
+	if (how % 4 == 0)
+		core_register(&core, &s->pool, how / 4 % 2 == 0);
+	else
+		core_gave_up(&core, &s->pool, how % 4 == 1 ? how : offset,
+		    s->record->asks + (how / 4 % 2));
+}
+
 static void
 step(struct program *in)
 {
@@ -256,6 +271,10 @@ step(struct program *in)
 		core_release(&core, &s->pool, (enum release_reason)(next(in, 1) % 4));
 		break;
 	case 14:
+		if (next(in, 1) % 2 == 0) {
+			registrations(s, in);
+			break;
+		}
 		core_set_wall(&core, &s->pool,
 		    (2 + next(in, 1) % (CHUNKS - 1)) * CHUNK_SIZE, now);
 		break;
@@ -306,6 +325,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.audit_ns = 50 * NS_PER_MS,
 		.release_ticks = 4,
 		.idle_ticks = 2,
+		.give_up_ticks = 2,
 		.overtaken_max = 3 };
 	struct program in = { data, size };
 

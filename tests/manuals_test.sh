@@ -83,7 +83,7 @@ for section in host pool status; do
 	same "keys of [$section]"
 done
 
-sed -n 's/^\t\(bud_[a-z_]*\);/\1/p' "$source/client/libbud.map" >"$dir/program"
+sed -n 's/^\t\(bud_[a-z_]*\);/\1/p' "$source"/client/libbud*.map >"$dir/program"
 sed -n 's/^\.Nm \(bud_[a-z_]*\).*/\1/p' "$man"/bud_*.3 >"$dir/page"
 same "functions of libbud"
 cp "$dir/page" "$dir/program"

@@ -350,6 +350,9 @@ on_told(void *watcher, struct world_pool *p, enum core_news news)
 	case CORE_PRESSURE:
 		s->figures.pressures++;
 		break;
+	case CORE_ASKED: /* no client of the simulator registers its memory */
+	case CORE_KEPT:
+		break;
 	}
 }
 

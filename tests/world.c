@@ -616,7 +616,8 @@ check_pool(const struct world_pool *p)
 	MUST(pool->pinned == p->pinned);
 	MUST(pool->planned <= pool_wall_chunks(pool) || p->lowered);
 	MUST((p->question != WORLD_NOTHING) ==
-	     (pool->phase != POOL_STEADY && !pool->slice_due));
+	     (pool->phase != POOL_STEADY && pool->phase != POOL_ASKED &&
+		 !pool->slice_due));
 	check_held(p);
 	check_requests(p);
 }

@@ -73,7 +73,7 @@ struct world_pool {
 	uint64_t nrequests;             /* ever */
 	uint64_t forgotten;
 	uint64_t room; /* in requests */
-	uint64_t told[CORE_PRESSURE + 1];
+	uint64_t told[CORE_NEWS_COUNT];
 	uint64_t *turns; /* tags, oldest first */
 	uint32_t nturns;
 	uint32_t *held; /* first frames of the buffers that the client has */
@@ -97,7 +97,7 @@ struct world {
 	uint64_t unpins;
 	uint64_t grants;
 	uint64_t refusals;
-	uint64_t told[CORE_PRESSURE + 1]; /* by enum core_news */
+	uint64_t told[CORE_NEWS_COUNT]; /* by enum core_news */
 };
 
 void world_init(struct world *w, uint64_t host_wall);

@@ -39,13 +39,18 @@ static const struct bad bad[] = {
 	{ "more than the largest", PROTO_ALLOC, 4096, 0, 0, false },
 	{ "a truncated HELLO", PROTO_HELLO, 103, 0, 0, false },
 	{ "another size inside", PROTO_ALLOC, 0, WORD(header.size), 31, false },
-	{ "an unknown type", PROTO_DOORBELL, 0, 0, PROTO_EVENT + 1, false },
+	{ "an unknown type", PROTO_DOORBELL, 0, 0, PROTO_GAVE_UP + 1, false },
 	{ "a huge type", PROTO_DOORBELL, 0, 0, UINT32_MAX, false },
 	{ "a WELCOME", PROTO_WELCOME, 0, 0, 0, false },
 	{ "a GRANT", PROTO_GRANT, 0, 0, 0, false },
 	{ "a REFUSE", PROTO_REFUSE, 0, 0, 0, false },
 	{ "a RESTARTED", PROTO_RESTARTED, 0, 0, 0, false },
 	{ "an EVENT", PROTO_EVENT, 0, 0, 0, false },
+	{ "a BLOCK", PROTO_BLOCK, 0, 0, 0, false },
+	{ "a RELEASE", PROTO_RELEASE, 0, 0, 0, false },
+	{ "a GAVE-UP under no number", PROTO_GAVE_UP, 0, WORD(block.ask), 0, false },
+	{ "a GAVE-UP of so many bytes", PROTO_GAVE_UP, 0, WORD(block.bytes), 1, false },
+	{ "an unknown event", PROTO_WATCH, 0, WORD(watch.mask), 0x10, false },
 	{ "a tag of 0", PROTO_ALLOC, 0, WORD(alloc.tag), 0, false },
 	{ "a size of 0", PROTO_ALLOC, 0, WORD(alloc.size_bytes), 0, false },
 	{ "a count of 0", PROTO_ALLOC, 0, WORD(alloc.count), 0, false },
@@ -60,6 +65,7 @@ static const struct bad bad[] = {
 	{ "a CANCEL before WELCOME", PROTO_CANCEL, 0, 0, 0, true },
 	{ "a DOORBELL before WELCOME", PROTO_DOORBELL, 0, 0, 0, true },
 	{ "a WATCH before WELCOME", PROTO_WATCH, 0, 0, 0, true },
+	{ "a GAVE-UP before WELCOME", PROTO_GAVE_UP, 0, 0, 0, true },
 	{ "a CLOSE before WELCOME", PROTO_CLOSE, 0, 0, 0, true },
 };
 
@@ -75,6 +81,8 @@ good(enum proto_type type)
 		m.alloc.size_bytes = FRAME_SIZE;
 		m.alloc.count = 1;
 	}
+	if (type == PROTO_GAVE_UP)
+		m.block.ask = 1;
 	if (type == PROTO_HINT)
 		m.hint.hint = PROTO_TRANSFER_END;
 	if (type == PROTO_ALLOC || type == PROTO_DONE || type == PROTO_CANCEL ||
@@ -144,7 +152,7 @@ END_TEST
 static union proto_msg
 half_random(size_t *sizep)
 {
-	union proto_msg m = good((enum proto_type)(1 + random() % PROTO_EVENT));
+	union proto_msg m = good((enum proto_type)(1 + random() % PROTO_GAVE_UP));
 
 	*sizep = proto_size(m.header.type);
 	for (long k = random() % 4; k > 0; k--)
@@ -192,7 +200,7 @@ END_TEST
 static void
 repeat_oneself(struct client *me, void *arg)
 {
-	union proto_msg m;
+	union proto_msg gave_up = good(PROTO_GAVE_UP), m;
 	struct raw r;
 
 	(void)me;
@@ -202,6 +210,8 @@ repeat_oneself(struct client *me, void *arg)
 	ck_assert(raw_say(&r, PROTO_DOORBELL, 0));
 	ck_assert(raw_say(&r, PROTO_DONE, 99));
 	ck_assert(raw_say(&r, PROTO_CANCEL, 99));
+	ck_assert(raw_send(&r, &gave_up, gave_up.header.size)); /* nobody asked */
+	ck_assert(raw_send(&r, &gave_up, gave_up.header.size));
 	ck_assert(raw_alloc(&r, 1, FRAME_SIZE, -1));
 	ck_assert(raw_alloc(&r, 1, FRAME_SIZE, -1)); /* known: ignored */
 	ck_assert(raw_alloc(&r, 2, FRAME_SIZE, 0));
@@ -240,6 +250,7 @@ static const struct {
 	{ PROTO_DONE, 2 },
 	{ PROTO_DONE, 3 },
 	{ PROTO_HINT, 0 },
+	{ PROTO_GAVE_UP, 0 },
 };
 
 static void
