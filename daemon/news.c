@@ -159,7 +159,9 @@ news_of_core(const struct session *s, enum core_news news, uint64_t bytes)
 {
 	static const char *const names[] = { [CORE_GROWN] = "grown",
 		[CORE_RELEASED] = "released",
-		[CORE_PRESSURE] = "pressure" };
+		[CORE_PRESSURE] = "pressure",
+		[CORE_ASKED] = "asked",
+		[CORE_KEPT] = "kept" };
 	const struct pool *p = &s->pool;
 	const char *why = "share"; /* it has more than its own while others wait */
 	cJSON *line;
@@ -168,7 +170,7 @@ news_of_core(const struct session *s, enum core_news news, uint64_t bytes)
 		return;
 	if (news == CORE_GROWN)
 		why = grow_word(p->grows_for);
-	else if (news == CORE_RELEASED)
+	else if (news != CORE_PRESSURE)
 		why = release_word(p->releases_for);
 	line = begin(s, names[news]);
 	events_tell(s->arbiter->events,

@@ -21,8 +21,8 @@
  * Invariants:
  *   I1  a connection has at most one buffer (piece), or one request for one (request),
  *       never both;
- *   I2  request is set in WAITING alone, and in GONE until its callback has come, which
- *       then frees the connection;
+ *   I2  request is set in WAITING alone; a connection that goes cancels it, and no callback
+ *       comes;
  *   I3  after a piece the loop has its turn before the next one is read, so that nobody
  *       waits for more than one piece of anybody.
  *
@@ -51,7 +51,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
-#include "bud.h"
+#include "bud-event.h"
 #include "examples/httpd_reply.h"
 #include "examples/httpd_request.h"
 #include "examples/httpd_server.h"
@@ -79,7 +79,7 @@ struct httpd_connection {
 	struct evbuffer *out;
 	struct httpd_reply reply;
 	void *piece;
-	struct bud_request *request;
+	struct bud_event_request *request;
 	uint64_t waiting_since_ms;
 	size_t in_len;
 	char in[HTTPD_HEAD_MAX];
@@ -159,10 +159,8 @@ httpd_connection_close(struct httpd_connection *c)
 	httpd_reply_end(&c->reply);
 	close(c->fd);
 	LIST_REMOVE(c, link);
-	if (c->request != NULL)
-		bud_cancel(c->request); /* I2: its callback comes, and frees c */
-	else
-		free(c);
+	bud_event_cancel(c->request);
+	free(c);
 	httpd_server_departed(s);
 }
 
@@ -328,11 +326,6 @@ on_granted(void *buf, int error, void *arg)
 	c->request = NULL;
 	if (waited_ms > s->totals.wait_longest_ms)
 		s->totals.wait_longest_ms = waited_ms;
-	if (c->state == STATE_GONE) {
-		bud_free(s->pool, buf);
-		free(c);
-		return;
-	}
 	assert(c->state == STATE_WAITING);
 	if (error == 0) {
 		connection_send_piece(
@@ -345,7 +338,7 @@ on_granted(void *buf, int error, void *arg)
 
 /*
  * The pool was opened with BUD_LOCAL: bud_alloc() looks at what is free in this process
- * and talks to nobody, and bud_request() asks budd without making the loop wait.
+ * and talks to nobody, and bud_event_request() asks budd without making the loop wait.
  */
 static void
 connection_next_piece(struct httpd_connection *c)
@@ -361,8 +354,8 @@ connection_next_piece(struct httpd_connection *c)
 			connection_send_piece(c, buf, size);
 			return;
 		}
-		r = bud_request(
-		    s->pool, size, s->wait_ms, 0, on_granted, c, &c->request);
+		r = bud_event_request(
+		    s->grants, NULL, size, s->wait_ms, on_granted, c, &c->request);
 	} while (r == -EMSGSIZE && connection_reduce_piece(c, size));
 	if (r != 0) {
 		c->request = NULL;

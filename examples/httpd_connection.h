@@ -18,10 +18,7 @@ int httpd_connection_accept(struct httpd_server *server, int fd);
 /* The server stops: finish the reply under way, if any. Careful: may free @c. */
 void httpd_connection_finish(struct httpd_connection *c);
 
-/*
- * End it now. Careful: frees @c, unless it waits for a buffer; then the callback that
- * bud_cancel() brings does, from bud_dispatch() or at the latest from bud_close().
- */
+/* End it now. Careful: frees @c. */
 void httpd_connection_close(struct httpd_connection *c);
 
 struct httpd_connection *httpd_connection_next(const struct httpd_connection *c);

@@ -27,12 +27,12 @@
 #include <event2/listener.h>
 #include <event2/util.h>
 
-#include "bud.h"
+#include "bud-event.h"
 #include "examples/httpd_connection.h"
 
 #define BACKLOG 1024
 #define GRACE_S 5 /* for replies under way, after the first signal */
-#define PAUSE_S 1 /* when there are no descriptors left, or bud_dispatch() fails */
+#define PAUSE_S 1 /* when there are no descriptors left */
 
 /* What failed fails again at once, and would keep the loop busy: look in a second. */
 static void
@@ -69,21 +69,6 @@ on_accept_error(struct evconnlistener *listener, void *arg)
 }
 
 static void
-on_granted(evutil_socket_t fd, short events, void *arg)
-{
-	struct httpd_server *s = arg;
-	int r;
-
-	(void)fd;
-	(void)events;
-	if ((r = bud_dispatch(s->pool)) >= 0)
-		return;
-	warnx("bud_dispatch: %s", strerror(-r));
-	event_del(s->granted);
-	server_pause(s);
-}
-
-static void
 on_timer(evutil_socket_t fd, short events, void *arg)
 {
 	struct httpd_server *s = arg;
@@ -95,7 +80,6 @@ on_timer(evutil_socket_t fd, short events, void *arg)
 		return;
 	}
 	evconnlistener_enable(s->listener);
-	event_add(s->granted, NULL);
 }
 
 static void
@@ -174,22 +158,19 @@ server_listen(struct httpd_server *s, const char *listen)
 int
 httpd_server_start(struct httpd_server *s, const char *listen)
 {
-	int fd = bud_fd(s->pool);
+	int r;
 
-	if (fd < 0)
-		return fd;
 	LIST_INIT(&s->connections);
 	if ((s->base = event_base_new()) == NULL)
 		return -ENOMEM;
-	s->granted = event_new(s->base, fd, EV_READ | EV_PERSIST, on_granted, s);
+	if ((r = bud_event_open(&s->grants, s->pool, s->base)) != 0)
+		return r;
 	s->interrupt = evsignal_new(s->base, SIGINT, on_signal, s);
 	s->terminate = evsignal_new(s->base, SIGTERM, on_signal, s);
 	s->timer = evtimer_new(s->base, on_timer, s);
-	if (s->granted == NULL || s->interrupt == NULL || s->terminate == NULL ||
-	    s->timer == NULL)
+	if (s->interrupt == NULL || s->terminate == NULL || s->timer == NULL)
 		return -ENOMEM;
-	if (event_add(s->granted, NULL) == -1 || event_add(s->interrupt, NULL) == -1 ||
-	    event_add(s->terminate, NULL) == -1)
+	if (event_add(s->interrupt, NULL) == -1 || event_add(s->terminate, NULL) == -1)
 		return -ENOMEM;
 	return server_listen(s, listen);
 }
@@ -245,7 +226,7 @@ httpd_server_end(struct httpd_server *s)
 		httpd_connection_close(c);
 	if (s->listener != NULL)
 		evconnlistener_free(s->listener);
-	free_event(s->granted);
+	(void)bud_event_close(s->grants); /* the evbuffers went with the connections */
 	free_event(s->interrupt);
 	free_event(s->terminate);
 	free_event(s->timer);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct bud_event;
 struct bud_pool;
 struct httpd_connection;
 
@@ -31,10 +32,10 @@ struct httpd_server {
 
 	struct event_base *base;
 	struct evconnlistener *listener;
-	struct event *granted;   /* bud_fd() */
-	struct event *interrupt; /* SIGINT */
-	struct event *terminate; /* SIGTERM */
-	struct event *timer;     /* resumes after a pause; then ends the grace */
+	struct bud_event *grants; /* the pool, in the loop */
+	struct event *interrupt;  /* SIGINT */
+	struct event *terminate;  /* SIGTERM */
+	struct event *timer;      /* resumes after a pause; then ends the grace */
 	bool stopping;
 	struct httpd_totals totals;
 	LIST_HEAD(, httpd_connection) connections;

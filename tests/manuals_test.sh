@@ -79,7 +79,7 @@ for section in host pool status; do
 		"$source/etc/budd.conf" >"$dir/program"
 	awk -v section="$section" '/^\.Ss/ { here = index($2, "[" section) == 1 }
 		here && /^\.It Cm/ { print $3 }' "$man/budd.conf.5" |
-		grep -Evx 'fixed|several|growing' >"$dir/page"
+		grep -Evx 'fixed|several|growing|page|thp|huge' >"$dir/page"
 	same "keys of [$section]"
 done
 
