@@ -142,6 +142,16 @@ print_release(const cJSON *pool)
 		printf("release   no pass: there is no additional block\n");
 }
 
+/* Of a pool whose client registers its memory with devices. */
+static void
+print_registered(const cJSON *pool)
+{
+	if (field_list_has(pool, "flags", "registers"))
+		printf("devices   its memory is registered with some: a block is asked for "
+		       "before it goes; %" PRIu64 " were not given up in time\n",
+		    field_number(part(pool, "counters"), "kept"));
+}
+
 static const char *
 kind(const cJSON *block)
 {
@@ -185,6 +195,7 @@ print_pool(const cJSON *pool)
 	print_limits(pool);
 	print_queue(pool);
 	print_release(pool);
+	print_registered(pool);
 	print_blocks(part(pool, "blocks"));
 }
 

@@ -25,7 +25,7 @@ fi
 
 sources() { # NAME: what its fuzzer is made of
 	local core="daemon/audit.c daemon/core.c daemon/grow.c daemon/live.c daemon/policy.c
-		daemon/pool.c daemon/queue.c daemon/release.c daemon/serve.c daemon/share.c
+		daemon/pool.c daemon/queue.c daemon/registered.c daemon/release.c daemon/serve.c daemon/share.c
 		daemon/squeeze.c daemon/user.c proto/ledger.c proto/messages.c"
 	case $1 in
 	config) (cd "$top" && ls daemon/config*.c) && echo daemon/policy.c ;;
