@@ -147,7 +147,8 @@ static void
 print_registered(const cJSON *pool)
 {
 	if (field_list_has(pool, "flags", "registers"))
-		printf("devices   its memory is registered with some: a block is asked for "
+		printf("devices   its memory is registered with some: a block is asked "
+		       "for "
 		       "before it goes; %" PRIu64 " were not given up in time\n",
 		    field_number(part(pool, "counters"), "kept"));
 }
