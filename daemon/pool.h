@@ -97,7 +97,7 @@ struct pool {
 	enum grow_reason grows_for;       /* the last block that came, */
 	enum release_reason releases_for; /* and that went */
 	struct instant grows_since;
-	struct level waiting; /* requests that wait for their turn */
+	struct level waiting;    /* requests that wait for their turn */
 	uint32_t pinned;         /* chunks, as the keeper said last */
 	uint32_t planned;        /* chunks */
 	uint32_t retry_tick;     /* after a failed pin: no growing before this tick */

@@ -473,8 +473,7 @@ status_all(const struct arbiter *a)
 {
 	cJSON *o = cJSON_CreateObject();
 
-	if (status_put_budd(o, a) &&
-	    json_put(o, "host", status_host(a)) &&
+	if (status_put_budd(o, a) && json_put(o, "host", status_host(a)) &&
 	    json_put(o, "pools", pools_json(a, full_json)) &&
 	    json_put(o, "users", users_json(&a->core)) &&
 	    json_put(o, "release", release_json(&a->core)))
