@@ -351,7 +351,8 @@ large_pages_json(void)
 	struct largepages l;
 
 	largepages_read(&l, LARGEPAGES_PATH);
-	if (json_put_word(o, "shmem_enabled", l.shmem_enabled) &&
+	if (json_put_text(
+		o, "shmem_enabled", l.shmem_enabled, sizeof(l.shmem_enabled)) &&
 	    json_put(o, "thp_sizes", sizes_json(l.thp)) &&
 	    json_put_number(o, "huge_total", l.huge_total) &&
 	    json_put_number(o, "huge_free", l.huge_free))
