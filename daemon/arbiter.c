@@ -188,7 +188,7 @@ on_session(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 		    "arbiter", -r, "cannot serve session %u, and end it", msg->id);
 		arbiter_tell_keeper(a, &end);
 	} else if (a->ready) {
-		session_start(session_find(a, msg->id));
+		session_start(session_at(a, msg->slot, msg->id));
 	}
 }
 
@@ -206,7 +206,7 @@ on_ready(struct arbiter *a)
 static void
 on_answer(struct arbiter *a, const struct channel_msg *msg, int fd)
 {
-	struct session *s = session_find(a, msg->id);
+	struct session *s = session_at(a, msg->slot, msg->id);
 
 	if (s == NULL) {
 		if (fd != -1)
@@ -298,6 +298,8 @@ arbiter_init(struct arbiter *a, const struct arbiter_spec *spec)
 
 	*a = (struct arbiter){ .spec = *spec, .born = clock_now() };
 	TAILQ_INIT(&a->sessions);
+	if ((a->by_slot = calloc(spec->slots, sizeof(struct session *))) == NULL)
+		return -ENOMEM;
 	core_init(&a->core, &params, &session_core_ops, a);
 	a->records = mmap(NULL, (size_t)spec->slots * RECORD_STRIDE,
 	    PROT_READ | PROT_WRITE, MAP_SHARED, spec->records, 0);
@@ -339,6 +341,7 @@ arbiter_fini(struct arbiter *a)
 	event_free(a->from_keeper);
 	event_free(a->clockwork);
 	event_base_free(a->base);
+	free(a->by_slot);
 	config_free(a->reloaded);
 }
 

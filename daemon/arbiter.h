@@ -48,6 +48,7 @@ struct arbiter {
 	    *reloaded; /* ours, after a reload; else spec.config is in force */
 	struct core core;
 	struct session_list sessions;
+	struct session **by_slot; /* the same */
 	char *records;
 	struct outq *to_keeper;
 	struct event *from_keeper;

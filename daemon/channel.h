@@ -48,7 +48,7 @@ enum channel_type {
 struct channel_msg {
 	uint32_t type;
 	uint32_t id;   /* of the session, and so of its pool; never used twice */
-	uint32_t slot; /* SESSION: of the table, and of the records */
+	uint32_t slot; /* of the table, and of the records */
 	int32_t error; /* CREATED, PINNED, AUDITED: a positive errno */
 	uint32_t from; /* PIN, UNPIN, AUDIT: chunks */
 	uint32_t to;

@@ -93,6 +93,21 @@ core_weigh_user(const struct core *c, struct user *u)
 			u->weight = p->limits.weight;
 }
 
+/* Thousands of pools of a user come and go; most weigh as little as a pool can. */
+static void
+weigh_one_more(const struct pool *p)
+{
+	if (p->limits.weight > p->user->weight)
+		p->user->weight = p->limits.weight;
+}
+
+static void
+weigh_one_less(const struct core *c, const struct pool *p)
+{
+	if (p->limits.weight > 1 && p->limits.weight == p->user->weight)
+		core_weigh_user(c, p->user);
+}
+
 int
 core_join(struct core *c, struct pool *p)
 {
@@ -107,7 +122,7 @@ core_join(struct core *c, struct pool *p)
 	}
 	TAILQ_INSERT_TAIL(&c->pools, p, entry);
 	level_init(&p->waiting, c->now);
-	core_weigh_user(c, p->user);
+	weigh_one_more(p);
 	core_account(c, p);
 	return 0;
 }
@@ -125,7 +140,7 @@ leave(struct core *c, struct pool *p)
 		p->group->charge -= p->charged_memory;
 		group_put(p->group);
 	}
-	core_weigh_user(c, u);
+	weigh_one_less(c, p);
 	user_put(u);
 }
 
@@ -357,19 +372,11 @@ wind_audit(struct core *c, struct instant now)
 }
 
 void
-core_wind(struct core *c, struct instant now)
+core_wind(struct core *c, const struct pool *p, struct instant now)
 {
-	const struct pool *p;
-
 	wind_audit(c, now);
-	if (c->next_tick.ns != INSTANT_NEVER.ns)
-		return;
-	TAILQ_FOREACH (p, &c->pools, entry) {
-		if (needs_tick(p)) {
-			c->next_tick = instant_add(now, c->params.tick_ns);
-			return;
-		}
-	}
+	if (c->next_tick.ns == INSTANT_NEVER.ns && needs_tick(p))
+		c->next_tick = instant_add(now, c->params.tick_ns);
 }
 
 struct instant
@@ -431,7 +438,8 @@ run_tick(struct core *c, struct instant now)
 			tick_pool(c, p, now);
 	c->squeezes = 0;
 	share_squeeze(c);
-	core_wind(c, now);
+	TAILQ_FOREACH (p, &c->pools, entry)
+		core_wind(c, p, now);
 }
 
 static void
@@ -478,7 +486,7 @@ core_check(const struct core *c)
 	const struct pool *p;
 	const struct user *u;
 	uint64_t sum = 0;
-	uint32_t starved = 0, out = 0;
+	uint32_t starved = 0, out = 0, due = 0;
 
 	TAILQ_FOREACH (p, &c->pools, entry) {
 		if (!pool_check(p) || p->charged != pool_charge(p, p->planned))
@@ -486,9 +494,11 @@ core_check(const struct core *c)
 		sum += p->charged;
 		starved += p->place.starved;
 		out += p->slice_out;
+		due += p->slice_due;
 	}
 	LIST_FOREACH (u, &c->users, entry)
 		if (!check_user(c, u))
 			return false;
-	return sum == c->committed && starved == c->starved && out == c->pins_out;
+	return sum == c->committed && starved == c->starved && out == c->pins_out &&
+	       due == c->slices_due;
 }

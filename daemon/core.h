@@ -91,9 +91,10 @@ struct core {
 	struct request_deadlines deadlines;
 	struct user_list users;
 	struct group_list groups;
-	uint64_t committed; /* bytes of the host's wall that are pinned or promised */
-	uint32_t starved;   /* pools that wait for memory of others */
-	uint32_t squeezes;  /* since the last tick; see share.c */
+	uint64_t committed;  /* bytes of the host's wall that are pinned or promised */
+	uint32_t starved;    /* pools that wait for memory of others */
+	uint32_t squeezes;   /* since the last tick; see share.c */
+	uint32_t slices_due; /* pools that have one to be asked for */
 	uint32_t pins_out;
 	uint64_t rounds; /* of share_serve() */
 	bool sharing;    /* in the midst of one */
@@ -244,7 +245,8 @@ void registered_keep(struct core *c, struct pool *p);
 /** registered_tick() - has a deadline come? */
 void registered_tick(struct core *c, struct pool *p);
 
-/** core_wind() - set the tick going if there is anything to tick for, and the audit */
-void core_wind(struct core *c, struct instant now);
+/** core_wind() - after anything happened to a pool: set the tick going if it needs one, and
+ * the audit */
+void core_wind(struct core *c, const struct pool *p, struct instant now);
 
 #endif

@@ -22,11 +22,20 @@ slice_before(const struct pool *a, const struct pool *b)
 	return pa * b->limits.weight < pb * a->limits.weight;
 }
 
+static void
+set_slice_due(struct core *c, struct pool *p, bool due)
+{
+	c->slices_due += (uint32_t)due - (uint32_t)p->slice_due;
+	p->slice_due = due;
+}
+
 static struct pool *
 next_to_pin(struct core *c)
 {
 	struct pool *best = NULL, *p;
 
+	if (c->slices_due == 0)
+		return NULL;
 	TAILQ_FOREACH (p, &c->pools, entry)
 		if (p->slice_due && (best == NULL || slice_before(p, best)))
 			best = p;
@@ -40,7 +49,7 @@ pin_slice(struct core *c, struct pool *p)
 
 	if (r.to - r.from > pool_slice(p))
 		r.to = r.from + pool_slice(p);
-	p->slice_due = false;
+	set_slice_due(c, p, false);
 	p->slice_out = true;
 	c->pins_out++;
 	c->ops->pin(c->ctx, p, r);
@@ -67,7 +76,7 @@ void
 grow_forget(struct core *c, struct pool *p)
 {
 	slice_came_back(c, p);
-	p->slice_due = false;
+	set_slice_due(c, p, false);
 	pin_slices(c);
 }
 
@@ -79,7 +88,7 @@ grow_start(struct core *c, struct pool *p, uint32_t chunks, enum grow_reason rea
 	pool_add_block(p, chunks);
 	core_account(c, p);
 	pool_publish(p, c->tick); /* stamps of the new chunks start at this tick */
-	p->slice_due = true;
+	set_slice_due(c, p, true);
 	pin_slices(c);
 }
 
@@ -196,7 +205,7 @@ core_pinned(
 	}
 	set_pinned(p, pinned);
 	pool_open_to(p, pinned);
-	p->slice_due = p->pinned < p->planned;
+	set_slice_due(c, p, p->pinned < p->planned);
 	if (!p->slice_due)
 		end_growth(c, p);
 	serve(c, p, now);
@@ -296,7 +305,7 @@ core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now)
 	if (p->pinned < p->planned) {
 		p->phase = POOL_GROWING;
 		p->grows_for = p->welcome ? GROW_RESTART : GROW_BASE;
-		p->slice_due = true;
+		set_slice_due(c, p, true);
 		pin_slices(c);
 	} else if (!p->welcome) {
 		end_growth(c, p);

@@ -9,7 +9,9 @@
 #define LARGE_PAGE_CHUNKS 8u /* 2 MiB */
 
 #define SLICE_CHUNKS       4u /* 1 MiB */
-#define LARGE_SLICE_CHUNKS 8u /* 2 MiB: a fifth of the time that 1 MiB of 4 KiB takes */
+#define LARGE_SLICE_CHUNKS 8u /* 2 MiB */
+#define LARGE_SLICE_MAX \
+	32u /* 8 MiB of large pages take as long as 1 MiB of small ones */
 
 static const char *const names[HEAP_KINDS] = {
 	[HEAP_PAGE] = "page",
@@ -45,4 +47,10 @@ uint32_t
 heap_kind_slice(enum heap_kind kind)
 {
 	return kind == HEAP_PAGE ? SLICE_CHUNKS : LARGE_SLICE_CHUNKS;
+}
+
+uint32_t
+heap_kind_slice_max(enum heap_kind kind)
+{
+	return kind == HEAP_PAGE ? SLICE_CHUNKS : LARGE_SLICE_MAX;
 }

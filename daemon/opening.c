@@ -16,6 +16,17 @@
 #include "daemon/log.h"
 #include "daemon/session.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+/* A fault costs several calls of this. What is missed costs faults. */
+static void
+populate(void *addr, size_t size)
+{
+	madvise(addr, size, MADV_POPULATE_WRITE);
+}
+
 static int
 map_ledger(struct session *s, int fd, uint32_t chunks, struct ledger *l)
 {
@@ -26,6 +37,7 @@ map_ledger(struct session *s, int fd, uint32_t chunks, struct ledger *l)
 	if (p == MAP_FAILED)
 		return -errno;
 	s->ledger = p;
+	populate(p, FRAME_SIZE); /* the header */
 	ledger_attach(l, p, chunks);
 	return 0;
 }
@@ -175,6 +187,7 @@ session_on_created(struct session *s, int error, int ledger)
 		return;
 	}
 	ledger_init(&l);
+	populate(record, FRAME_SIZE); /* most pools touch no more of it */
 	record->wall = s->limits.wall;
 	record->add = s->limits.add;
 	pool_init(&s->pool, s->id, &s->limits, &l, record);
@@ -203,13 +216,31 @@ note_growth(struct session *s, int error)
 	s->grow_error = error;
 }
 
+/* The ledger's pages that tell of the new chunks. */
+static void
+populate_ledger(struct session *s, uint32_t from, uint32_t to)
+{
+	const struct ledger *l = &s->pool.ledger;
+	size_t offset, had, size;
+
+	for (unsigned int a = 0; a < LEDGER_ARRAYS && from < to && to <= l->chunks;
+	     a++) {
+		had = ledger_pages(l->chunks, a, from, &offset);
+		size = ledger_pages(l->chunks, a, to, &offset) - had;
+		if (size != 0)
+			populate((char *)s->ledger + offset + had, size);
+	}
+}
+
 void
 session_on_pinned(struct session *s, const struct channel_msg *msg)
 {
 	if (!session_has_pool(s))
 		return;
-	if (msg->error == 0)
+	if (msg->error == 0) {
 		pool_note_pages(&s->pool, msg->page_shift);
+		populate_ledger(s, s->pool.pinned, msg->pinned);
+	}
 	if (s->pool.welcome)
 		note_growth(s, msg->error);
 	core_pinned(&s->arbiter->core, &s->pool, msg->pinned, msg->error, clock_now());

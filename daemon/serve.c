@@ -223,6 +223,6 @@ serve(struct core *c, struct pool *p, struct instant now)
 	if (p->queue.length == 0)
 		ledger_set_queued(&p->ledger, false);
 	pool_publish(p, c->tick);
-	core_wind(c, now);
+	core_wind(c, p, now);
 	share_moved(c, p, &was, now);
 }

@@ -73,6 +73,7 @@ session_new(struct arbiter *a, const struct channel_msg *msg, int sock, int pidf
 	if (pidfd != -1)
 		s->on_pid = event_new(a->base, pidfd, EV_READ, session_on_pid, s);
 	TAILQ_INSERT_TAIL(&a->sessions, s, entry);
+	a->by_slot[s->slot] = s;
 	return s;
 }
 
@@ -80,6 +81,8 @@ void
 session_free(struct session *s)
 {
 	TAILQ_REMOVE(&s->arbiter->sessions, s, entry);
+	if (s->arbiter->by_slot[s->slot] == s) /* it may be another's by now */
+		s->arbiter->by_slot[s->slot] = NULL;
 	outq_free(s->out);
 	if (s->on_sock != NULL)
 		event_free(s->on_sock);
@@ -93,6 +96,14 @@ session_free(struct session *s)
 	if (s->pidfd != -1)
 		close(s->pidfd);
 	free(s);
+}
+
+struct session *
+session_at(struct arbiter *a, uint32_t slot, uint32_t id)
+{
+	struct session *s = slot < a->spec.slots ? a->by_slot[slot] : NULL;
+
+	return s != NULL && s->id == id ? s : NULL;
 }
 
 struct session *

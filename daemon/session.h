@@ -73,6 +73,9 @@ int session_create(
     struct arbiter *a, const struct channel_msg *msg, int sock, int pidfd, int ledger);
 /** session_start() - listen to it; a pool of an earlier arbiter is told RESTARTED */
 void session_start(struct session *s);
+/** session_at() - the one that the keeper has in @slot, if it is still that of @id; or NULL */
+struct session *session_at(struct arbiter *a, uint32_t slot, uint32_t id);
+/** session_find() - looks at all of them; or NULL */
 struct session *session_find(struct arbiter *a, uint32_t id);
 
 /* The keeper's answers. */

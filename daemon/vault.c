@@ -218,11 +218,12 @@ vault_admit(struct vault *v, int sock, struct channel_mail *mail)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
-	uint32_t i = 0;
+	uint32_t i = v->lowest_free;
 	struct slot *s;
 
 	while (i < v->table->slots && in_use(v, i))
 		i++;
+	v->lowest_free = i;
 	if (i == v->table->slots)
 		return VAULT_E_FULL;
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == -1)
@@ -270,11 +271,19 @@ unstore(struct vault *v, uint32_t slot)
 }
 
 static void
+lower_free(struct vault *v, uint32_t slot)
+{
+	if (slot < v->lowest_free)
+		v->lowest_free = slot;
+}
+
+static void
 free_slot(struct vault *v, struct slot *s, struct holding *h)
 {
 	destroy_pool(v, s, h);
 	*h = HOLDING_EMPTY;
 	atomic_store(&s->state, SLOT_FREE);
+	lower_free(v, (uint32_t)(s - v->table->slot));
 	v->sessions--;
 }
 
@@ -337,6 +346,7 @@ vault_end_foreign(struct vault *v)
 		foreign_fini(&h->foreign);
 		*h = HOLDING_EMPTY;
 		atomic_store(&v->table->slot[i].state, SLOT_FREE);
+		lower_free(v, i);
 		v->foreign--;
 	}
 }
@@ -383,7 +393,7 @@ is_slice(const struct slot *s, const struct channel_msg *m)
 {
 	uint32_t page = heap_kind_chunks(s->heap);
 
-	return m->from < m->to && m->to - m->from <= heap_kind_slice(s->heap) &&
+	return m->from < m->to && m->to - m->from <= heap_kind_slice_max(s->heap) &&
 	       m->from % page == 0 && m->to % page == 0;
 }
 
@@ -456,11 +466,14 @@ change_prefix(
 }
 
 static void
-answer(struct channel_mail *mail, enum channel_type type, const struct slot *s, int r)
+answer(struct channel_mail *mail, enum channel_type type, const struct channel_msg *m,
+    const struct slot *s, int r)
 {
-	*mail = (struct channel_mail){
-		.msg = { .type = type, .id = s->id, .error = -r, .pinned = s->pinned }
-	};
+	*mail = (struct channel_mail){ .msg = { .type = type,
+					   .id = m->id,
+					   .slot = m->slot,
+					   .error = -r,
+					   .pinned = s->pinned } };
 }
 
 /* The prefix may be shorter by now than when the arbiter asked. */
@@ -474,7 +487,7 @@ audit_slice(struct vault *v, const struct slot *s, const struct holding *h,
 
 	if (m->from < to && to - m->from <= heap_kind_slice(s->heap))
 		r = heap_audit(&h->heap, v->pagemap, m->from, to, &found);
-	answer(mail, CHANNEL_AUDITED, s, r);
+	answer(mail, CHANNEL_AUDITED, m, s, r);
 	mail->msg.holes = found.holes;
 	mail->msg.unlocked = found.unlocked;
 }
@@ -532,16 +545,16 @@ vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *ma
 	h = &v->holdings[m->slot];
 	switch ((enum channel_type)m->type) {
 	case CHANNEL_CREATE:
-		answer(mail, CHANNEL_CREATED, s, create_pool(v, s, h, m));
+		answer(mail, CHANNEL_CREATED, m, s, create_pool(v, s, h, m));
 		if (mail->msg.error == 0)
 			mail->fds[mail->nfds++] = h->heap.ledger;
 		return true;
 	case CHANNEL_PIN:
-		answer(mail, CHANNEL_PINNED, s, change_prefix(v, s, h, m));
+		answer(mail, CHANNEL_PINNED, m, s, change_prefix(v, s, h, m));
 		mail->msg.page_shift = h->heap.page_shift;
 		return true;
 	case CHANNEL_UNPIN:
-		answer(mail, CHANNEL_UNPINNED, s, change_prefix(v, s, h, m));
+		answer(mail, CHANNEL_UNPINNED, m, s, change_prefix(v, s, h, m));
 		return true;
 	case CHANNEL_AUDIT:
 		audit_slice(v, s, h, m, mail);

@@ -40,6 +40,7 @@ struct vault {
 	struct holding *holdings;
 	uint32_t user_clients; /* connections that a user may have; 0: no limit */
 	int pagemap;           /* of ourselves, for the audit; -1: not to be had */
+	uint32_t lowest_free;  /* all slots below are taken */
 	uint32_t sessions;
 	uint32_t ending;     /* slots whose memory is not all given back yet */
 	uint32_t foreign;    /* slots held for a budd of another layout */
