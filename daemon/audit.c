@@ -13,8 +13,8 @@ next_slice(const struct pool *p)
 
 	if (r.from > r.to)
 		r.from = r.to;
-	if (r.to - r.from > pool_slice(p))
-		r.to = r.from + pool_slice(p);
+	if (r.to - r.from > heap_kind_slice(p->limits.heap))
+		r.to = r.from + heap_kind_slice(p->limits.heap);
 	return r;
 }
 

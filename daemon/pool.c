@@ -117,9 +117,21 @@ pool_charge(const struct pool *p, uint32_t chunks)
 	return chunks * CHUNK_SIZE + ledger_resident(p->ledger.chunks, chunks);
 }
 
+/* Of the slice that was pinned last, or 0. */
+static unsigned int
+last_page_shift(const struct pool *p)
+{
+	uint32_t n = pool_blocks(p);
+	unsigned int shift = n > 0 ? p->record->block[n - 1].page_shift : 0;
+
+	return shift == 0 && n > 1 ? p->record->block[n - 2].page_shift : shift;
+}
+
 uint32_t
 pool_slice(const struct pool *p)
 {
+	if (last_page_shift(p) >= HEAP_LARGE_SHIFT)
+		return heap_kind_slice_max(p->limits.heap);
 	return heap_kind_slice(p->limits.heap);
 }
 

@@ -135,7 +135,8 @@ struct chunk_range pool_block_open(const struct pool *p, uint32_t index);
 uint64_t pool_used(const struct pool *p);
 /** pool_charge() - what @chunks pinned cost the host, ledger pages included; bytes */
 uint64_t pool_charge(const struct pool *p, uint32_t chunks);
-/** pool_slice() - chunks that are pinned, or given back, at a time */
+/** pool_slice() - chunks that are pinned, or given back, at a time: about as much time of the
+ * keeper for each heap, as far as one knows what pages come */
 uint32_t pool_slice(const struct pool *p);
 /** pool_whole() - @chunks, rounded up to whole pages of the heap */
 uint32_t pool_whole(const struct pool *p, uint32_t chunks);
