@@ -256,6 +256,52 @@ START_TEST(no_read_ever_goes_to_a_page_that_is_gone)
 }
 END_TEST
 
+/* Reads into @buf, which is buffer 0 of @r. */
+static void
+read_into_own(struct io_uring *r, void *buf)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(r);
+	struct io_uring_cqe *cqe;
+
+	io_uring_prep_read_fixed(sqe, file, buf, CHUNK, 0, 0);
+	must(io_uring_submit_and_wait(r, 1) == 1);
+	must(io_uring_peek_cqe(r, &cqe) == 0 && cqe->res == (int)CHUNK);
+	io_uring_cqe_seen(r, cqe);
+}
+
+/* What all of this is for, and what we believe of the kernel: a program that registers memory
+ * and does not say so reads into a page that it does not see, and is told of no error. */
+START_TEST(without_being_asked_a_read_goes_to_a_page_that_is_gone)
+{
+	struct bud_pool *other = open_pool(&d, NULL);
+	void *bufs[BLOCKS], *last = NULL;
+	struct io_uring own;
+	struct iovec iov;
+
+	for (unsigned int i = 0; i < BLOCKS; i++)
+		last = bufs[i] = bud_alloc(other, CHUNK, PATIENCE_MS);
+	paint(last, CHUNK, 99);
+	ck_assert_int_eq(pwrite(file, last, CHUNK, 0), CHUNK);
+	iov = (struct iovec){ last, CHUNK };
+	ck_assert_int_eq(io_uring_queue_init(4, &own, 0), 0);
+	ck_assert_int_eq(io_uring_register_buffers(&own, &iov, 1), 0);
+	memset(last, 0, CHUNK);
+	read_into_own(&own, last);
+	ck_assert(painted(last, CHUNK, 99)); /* so far it is the same page */
+	for (unsigned int i = 0; i < BLOCKS; i++)
+		bud_free(other, bufs[i]);
+	eventually(stat_of(other).blocks == 1);
+	for (unsigned int i = 0; i < BLOCKS; i++)
+		bufs[i] = bud_alloc(other, CHUNK, PATIENCE_MS);
+	ck_assert_ptr_eq(bufs[BLOCKS - 1], last);
+	memset(last, 0, CHUNK);
+	read_into_own(&own, last);
+	ck_assert(!painted(last, CHUNK, 99));
+	io_uring_queue_exit(&own);
+	bud_close(other);
+}
+END_TEST
+
 START_TEST(a_buffer_larger_than_a_block_works_too)
 {
 	char *buf = bud_alloc(pool, 4 * CHUNK, PATIENCE_MS);
@@ -554,6 +600,7 @@ main(void)
 	tcase_add_test(t, what_is_written_is_read_back_through_registered_buffers);
 	tcase_add_test(t, slots_follow_the_blocks_as_they_come_and_go);
 	tcase_add_test(t, no_read_ever_goes_to_a_page_that_is_gone);
+	tcase_add_test(t, without_being_asked_a_read_goes_to_a_page_that_is_gone);
 	tcase_add_test(t, a_buffer_larger_than_a_block_works_too);
 	tcase_add_test(t, at_the_wall_a_request_is_granted_from_the_rings_own_loop);
 	tcase_add_test(t, a_peer_receives_what_is_sent_without_copying);
