@@ -37,8 +37,11 @@
 int
 bud__send(struct bud_pool *pool, const union proto_msg *msg)
 {
-	int r = wire_send(pool->sock, msg, msg->header.size, NULL, 0);
+	int r;
 
+	if (!bud__owns_descriptors(pool))
+		return WIRE_E_CLOSED;
+	r = wire_send(pool->sock, msg, msg->header.size, NULL, 0);
 	if (r == 0 && pool->debug)
 		bud__debug_message("->", msg);
 	if (r == -ENOBUFS || r == -ENOMEM)
@@ -196,16 +199,18 @@ void
 bud__ring(struct bud_pool *pool)
 {
 	bool full = atomic_load(&pool->full);
+	int cancel = bud__hold_cancel();
 
 	/* A full socket is full of messages, and each of them is a bell. */
-	if (!full && send_bell(pool) != WIRE_E_CLOSED)
-		return;
-	pthread_mutex_lock(&pool->lock);
-	if (full)
-		bud__flush(pool);
-	else
-		bud__away(pool);
-	pthread_mutex_unlock(&pool->lock);
+	if (full || send_bell(pool) == WIRE_E_CLOSED) {
+		pthread_mutex_lock(&pool->lock);
+		if (full)
+			bud__flush(pool);
+		else
+			bud__away(pool);
+		pthread_mutex_unlock(&pool->lock);
+	}
+	bud__resume_cancel(cancel);
 }
 
 void
@@ -237,6 +242,8 @@ void
 bud__detach(struct bud_pool *pool)
 {
 	/* A socket that has hung up is readable for ever: nobody could sleep any more. */
+	if (!bud__owns_descriptors(pool))
+		return;
 	(void)epoll_ctl(pool->io_epoll, EPOLL_CTL_DEL, pool->sock, NULL);
 }
 
@@ -253,7 +260,8 @@ bud__away(struct bud_pool *pool)
 	__sync_synchronize();
 	pool->notes_count = 0;
 	/* Wakes the thread that sleeps on the socket; it then detaches it itself. */
-	(void)shutdown(pool->sock, SHUT_RDWR);
+	if (bud__owns_descriptors(pool))
+		(void)shutdown(pool->sock, SHUT_RDWR);
 	if (!pool->reading)
 		bud__detach(pool);
 	bud__serve_local(pool);
@@ -350,7 +358,9 @@ bud__read(struct bud_pool *pool)
 
 	assert(!pool->reading);
 	for (unsigned int i = 0; i < READ_MAX && !atomic_load(&pool->away); i++) {
-		r = wire_recv(pool->sock, &msg, sizeof(msg), &len, NULL, 0);
+		r = bud__owns_descriptors(pool)
+			? wire_recv(pool->sock, &msg, sizeof(msg), &len, NULL, 0)
+			: WIRE_E_CLOSED;
 		if (r == WIRE_E_AGAIN || r == -ENOMEM || r == -ENOBUFS)
 			break;
 		if (r != 0 || proto_check_budd(&msg, len) != 0) {

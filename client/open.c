@@ -108,10 +108,20 @@ hello_of(const struct bud_config *c, union proto_msg *hello)
 static int
 make_socket(struct bud_pool *pool)
 {
+	struct stat st;
+	int r = 0;
+
 	bud__pools_lock();
-	pool->sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	pool->sock =
+	    bud__above_stdio(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+	if (pool->sock == -1 || fstat(pool->sock, &st) == -1)
+		r = -errno;
 	bud__pools_unlock();
-	return pool->sock == -1 ? -errno : 0;
+	if (r == 0) {
+		pool->sock_dev = st.st_dev;
+		pool->sock_ino = st.st_ino;
+	}
+	return r;
 }
 
 /* connect() waits for room in budd's backlog; the send timeout bounds that. */
@@ -245,10 +255,12 @@ on_welcome(struct bud_pool *pool, const union proto_msg *msg, int *fds)
 
 	r = move_in(pool, &msg->welcome, fds);
 	if (r == 0) {
-		pool->memory_fd = fds[0];
+		pool->memory_fd = bud__above_stdio(fds[0]);
+		r = pool->memory_fd == -1 ? -errno : 0;
 		fds[0] = -1;
-		return 0;
 	}
+	if (r == 0)
+		return 0;
 	/* budd has pinned a base for us: it may have it back. */
 	proto_init(&close_msg, PROTO_CLOSE);
 	(void)bud__send(pool, &close_msg);
@@ -319,11 +331,13 @@ make_events(struct bud_pool *pool)
 	int r = 0;
 
 	bud__pools_lock();
-	if ((pool->io_epoll = epoll_create1(EPOLL_CLOEXEC)) == -1 ||
-	    (pool->outer_epoll = epoll_create1(EPOLL_CLOEXEC)) == -1 ||
-	    (pool->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) == -1 ||
-	    (pool->timer_fd =
-		    timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) == -1)
+	pool->io_epoll = bud__above_stdio(epoll_create1(EPOLL_CLOEXEC));
+	pool->outer_epoll = bud__above_stdio(epoll_create1(EPOLL_CLOEXEC));
+	pool->event_fd = bud__above_stdio(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	pool->timer_fd = bud__above_stdio(
+	    timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+	if (pool->io_epoll == -1 || pool->outer_epoll == -1 || pool->event_fd == -1 ||
+	    pool->timer_fd == -1)
 		r = -errno;
 	bud__pools_unlock();
 	if (r != 0)
@@ -340,12 +354,14 @@ open_at(struct bud_pool *pool, const struct sockaddr_un *address,
     const union proto_msg *hello)
 {
 	int64_t until_ns = bud__now_ns() + OPEN_NS;
-	int r;
+	int cancel = bud__hold_cancel(), r;
 
 	/* What can fail here comes first: a pool at budd is dear. */
-	if ((r = make_socket(pool)) != 0 || (r = make_events(pool)) != 0 ||
-	    (r = connect_to(pool, address, until_ns)) != 0 ||
-	    (r = introduce(pool, hello, until_ns)) != 0)
+	if ((r = make_socket(pool)) == 0 && (r = make_events(pool)) == 0 &&
+	    (r = connect_to(pool, address, until_ns)) == 0)
+		r = introduce(pool, hello, until_ns);
+	bud__resume_cancel(cancel);
+	if (r != 0)
 		return r;
 	bud__memory_populate(pool, (struct chunk_range){ 0, bud__memory_open(pool) });
 	return 0;

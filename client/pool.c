@@ -12,9 +12,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/dispatch.h"
@@ -60,6 +62,48 @@ bud__pools_find(uint64_t tag, struct bud__request **requestp)
 	return NULL;
 }
 
+int
+bud__hold_cancel(void)
+{
+	int state;
+
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	return state;
+}
+
+void
+bud__resume_cancel(int state)
+{
+	(void)pthread_setcancelstate(state, NULL);
+}
+
+/* --- Descriptors --- */
+
+bool
+bud__owns_descriptors(const struct bud_pool *pool)
+{
+	struct stat st;
+
+	if (pool->sock == -1)
+		return true;
+	return fstat(pool->sock, &st) == 0 && st.st_dev == pool->sock_dev &&
+	       st.st_ino == pool->sock_ino;
+}
+
+int
+bud__above_stdio(int fd)
+{
+	int above, error;
+
+	if (fd == -1 || fd > STDERR_FILENO)
+		return fd;
+	above = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	error = errno;
+	close(fd);
+	errno = error;
+	return above;
+}
+
 /* --- fork --- */
 
 static void
@@ -73,6 +117,8 @@ close_fd(int *fdp)
 static void
 close_all(struct bud_pool *pool)
 {
+	if (!bud__owns_descriptors(pool))
+		return;
 	close_fd(&pool->outer_epoll);
 	close_fd(&pool->timer_fd);
 	close_fd(&pool->event_fd);

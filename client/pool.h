@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/tree.h>
+#include <sys/types.h>
 
 #include "bud.h"
 #include "client/blocks.h"
@@ -56,6 +57,8 @@ struct bud_pool {
 	    *seen; /* the generation of each chunk that is populated here */
 
 	int sock;
+	dev_t sock_dev; /* which socket that is: see bud__owns_descriptors() */
+	ino_t sock_ino;
 	int memory_fd;
 	int io_epoll;    /* the socket, while budd is there: what a reader sleeps on */
 	int event_fd;    /* readable while any callback is due */
@@ -93,6 +96,23 @@ struct bud_pool {
 struct bud_pool *bud__pool_create(void);
 /** bud__pool_free() - undo whatever of a pool there is; all callbacks have run */
 void bud__pool_free(struct bud_pool *pool);
+
+/**
+ * bud__owns_descriptors() - are the pool's descriptors still the pool's?
+ *
+ * Daemons close all descriptors that they do not know, and others get their numbers. What
+ * happens to the socket happens to them all. If it is another one now, then budd is away
+ * for this pool, and we keep our hands off all of them.
+ */
+bool bud__owns_descriptors(const struct bud_pool *pool);
+/** bud__above_stdio() - @fd, under a number above 2; what a program opens there is its
+ * standard input, output or error. -1 and errno, also if @fd was -1 */
+int bud__above_stdio(int fd);
+
+/** bud__hold_cancel() - no pthread_cancel() of this thread takes effect, for a lock would
+ * stay locked; returns what bud__resume_cancel() needs */
+int bud__hold_cancel(void);
+void bud__resume_cancel(int state);
 
 /** bud__pools_lock() - keep fork() out: descriptors and mappings are made under this */
 void bud__pools_lock(void);

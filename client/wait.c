@@ -102,14 +102,12 @@ wait_for_end(struct bud_pool *pool, struct bud__request *r)
 	hand_over(pool);
 }
 
-int
-bud__wait(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames)
+static int
+wait_in_line(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames)
 {
 	struct bud__request *r;
 	int result;
 
-	if (want->local && !atomic_load(&pool->away))
-		return -EAGAIN; /* not even a system call */
 	if ((r = bud__request_create(want)) == NULL)
 		return -ENOMEM;
 	pthread_mutex_lock(&pool->lock);
@@ -130,5 +128,18 @@ bud__wait(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames)
 	if (result == 0)
 		memcpy(frames, r->frames, want->count * sizeof(frames[0]));
 	bud__request_free(r);
+	return result;
+}
+
+int
+bud__wait(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames)
+{
+	int cancel, result;
+
+	if (want->local && !atomic_load(&pool->away))
+		return -EAGAIN; /* not even a system call */
+	cancel = bud__hold_cancel();
+	result = wait_in_line(pool, want, frames);
+	bud__resume_cancel(cancel);
 	return result;
 }

@@ -20,10 +20,13 @@
  *
  * Threads: a pool serves all threads of the process that opened it. The library starts
  * no thread, installs no signal handler, and prints only when BUD_DEBUG is set in the
- * environment (or when it aborts the process over a bad bud_free()).
+ * environment (or when it aborts the process over a bad bud_free()). bud_open(),
+ * bud_alloc(), bud_allocv() and bud_free() are no cancellation points: a pthread_cancel()
+ * of a thread that waits there takes effect later.
  *
  * fork: the child has no pool; each call returns EINVAL there, bud_free() and
- * bud_close() do nothing. It may open pools of its own. Descriptors close on exec.
+ * bud_close() do nothing. It may open pools of its own. Descriptors close on exec. If the
+ * program closes them all, as daemons do at their start, budd is away for the pool.
  *
  * Errors: functions that return int return 0 or a negative errno; bud_alloc() returns
  * NULL and sets errno. None returns EINTR. Where a call may need budd:

@@ -12,7 +12,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -249,6 +251,62 @@ START_TEST(descriptors_close_on_exec_and_all_of_them_at_close)
 	ck_assert_int_gt(during.open, before.open);
 	ck_assert_int_eq(during.inherited, before.inherited);
 	ck_assert_int_eq(after.open, before.open);
+}
+END_TEST
+
+/* The pool's socket: the one whose peer is our budd. */
+static int
+find_socket(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNSPEC };
+	socklen_t len;
+
+	for (int fd = 3; fd < 256; fd++) {
+		len = sizeof(a);
+		if (getpeername(fd, (struct sockaddr *)&a, &len) == 0 &&
+		    strncmp(a.sun_path, fake.path, sizeof(a.sun_path)) == 0)
+			return fd;
+	}
+	return -1;
+}
+
+/* Daemons do: close what they do not know; then something else gets the number. */
+START_TEST(a_socket_that_others_closed_is_left_alone)
+{
+	int number, pair[2];
+	void *buf;
+	char c;
+
+	ck_assert_int_eq(try_open(), 0);
+	ck_assert_ptr_nonnull(buf = bud_alloc(pool, 4096, 0));
+	ck_assert_int_ne(number = find_socket(), -1);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	ck_assert_int_eq(dup2(pair[1], number), number);
+
+	/* A bell, a request, and the end: none of them reaches the stranger. */
+	fake_queued(&fake, true);
+	bud_free(pool, buf);
+	ck_assert_ptr_null(bud_alloc(pool, fake.memory_size, 0));
+	ck_assert_int_eq(errno, ENOTCONN);
+	bud_close(pool);
+	ck_assert_int_eq(recv(pair[0], &c, 1, MSG_DONTWAIT), -1);
+	ck_assert_int_eq(errno, EAGAIN);
+	ck_assert_int_eq(send(pair[0], "x", 1, 0), 1);
+	ck_assert_int_eq(recv(number, &c, 1, 0), 1);
+}
+END_TEST
+
+START_TEST(descriptors_are_never_standard_input_or_output)
+{
+	int saved = dup(STDIN_FILENO);
+
+	close(STDIN_FILENO);
+	ck_assert_int_eq(try_open(), 0);
+	/* Unless our budd, in this same process, got that number for its end. */
+	ck_assert(fake.conn == STDIN_FILENO || fcntl(STDIN_FILENO, F_GETFD) == -1);
+	ck_assert_int_eq(dup2(saved, STDIN_FILENO), STDIN_FILENO);
+	close(saved);
+	bud_close(pool);
 }
 END_TEST
 
@@ -755,6 +813,8 @@ client_suite(void)
 	tcase_add_test(tc, a_budd_that_restarts_is_greeted_again);
 	tcase_add_test(tc, descriptors_close_on_exec_and_all_of_them_at_close);
 	tcase_add_test(tc, an_open_that_fails_leaves_no_descriptor);
+	tcase_add_test(tc, a_socket_that_others_closed_is_left_alone);
+	tcase_add_test(tc, descriptors_are_never_standard_input_or_output);
 	tcase_add_test(tc, a_child_has_no_pool_and_the_parent_keeps_its_own);
 	tcase_add_test(tc, a_child_may_open_a_pool_of_its_own);
 	tcase_add_test(tc, the_parents_death_hangs_up_though_a_child_lives);
