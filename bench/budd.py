@@ -19,6 +19,14 @@ base = 256M
 wall = 1G
 [pool large]
 wall = 2G
+[pool page]
+wall = 1G
+[pool thp]
+heap = thp
+wall = 1G
+[pool huge]
+heap = huge
+wall = 66M
 [pool ready]
 wall = 1G
 headroom = 4M
@@ -92,6 +100,20 @@ class Budd:
             return json.load(c.getresponse())
         finally:
             c.close()
+
+    def release(self):
+        """a release pass over all pools, which the operator asks for"""
+        c = _Connection(self._path("status"))
+        try:
+            c.request("POST", "/v1/release", "{}")
+            return json.load(c.getresponse())
+        finally:
+            c.close()
+
+    def arbiter_ns(self):
+        """that the arbiter has run, so far"""
+        with open(f"/proc/{self.pids()[1]}/schedstat") as f:
+            return int(f.read().split()[0])
 
     def pids(self):
         """keeper and arbiter"""

@@ -2,8 +2,9 @@
 
 /*
  * Many clients of one budd, a pool each: what connecting takes, and how many grants a
- * second come through the queues. Between the two it prints "ready" and waits for a line,
- * so that bench/run can look at budd meanwhile.
+ * second come through the queues. Between the two it prints "ready", and after them, when
+ * each pool has three additional blocks, "holding"; and waits for a line each time, so that
+ * bench/run can look at budd meanwhile.
  *
  *	bench/clients N
  */
@@ -127,6 +128,10 @@ main(int argc, char **argv)
 	if (fgets(line, sizeof(line), stdin) == NULL)
 		return 0;
 	count_grants();
+	puts("holding");
+	fflush(stdout);
+	if (fgets(line, sizeof(line), stdin) == NULL)
+		return 0;
 	for (unsigned int i = 0; i < nclients; i++)
 		bud_close(clients[i].pool);
 	return 0;

@@ -2,7 +2,7 @@
 
 /*
  * What it costs when budd is asked, beside the bare system calls: a waiter served, the
- * first buffer of a new block, growing by blocks of several sizes. Prints lines "test
+ * first buffer of a new block (bench/grow tells of whole blocks). Prints lines "test
  * number"; bench/run runs it round after round. Needs a budd with a pool "ready", which
  * keeps headroom.
  *
@@ -11,7 +11,6 @@
 #include <err.h>
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -95,6 +94,73 @@ look(struct bud_pool *pool)
 	return stat;
 }
 
+/* --- A round trip: a request that is refused, and a message that comes back --- */
+
+static void
+echo(int fd)
+{
+	char word[32];
+	ssize_t n;
+
+	while ((n = recv(fd, word, sizeof(word), 0)) > 0)
+		if (send(fd, word, (size_t)n, 0) != n)
+			_exit(1);
+	_exit(0);
+}
+
+static int
+start_echo(pid_t *childp)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == -1 ||
+	    (*childp = fork()) == -1)
+		err(1, "socketpair, fork");
+	if (*childp == 0) {
+		close(pair[0]);
+		echo(pair[1]);
+	}
+	close(pair[1]);
+	return pair[0];
+}
+
+static void
+stop_echo(int fd, pid_t child)
+{
+	close(fd);
+	waitpid(child, NULL, 0);
+}
+
+static void
+round_trips(void)
+{
+	double bare[TIMES_MAX], bud[TIMES_MAX], start;
+	struct bud_pool *pool;
+	char word[32];
+	pid_t child;
+	int fd = start_echo(&child);
+
+	pool = open_pool("default", MIB, MIB, MIB);
+	must_take(pool, MIB);
+	for (int i = 0; i < times; i++) {
+		usleep(PAUSE_US);
+		start = now_us();
+		if (send(fd, "0123456789abcdef", 16, 0) != 16 ||
+		    recv(fd, word, sizeof(word), 0) <= 0)
+			err(1, "send, recv");
+		bare[i] = now_us() - start;
+		usleep(PAUSE_US);
+		start = now_us();
+		if (bud_alloc(pool, MIB, 0) != NULL)
+			errx(1, "there is a buffer where none can be");
+		bud[i] = now_us() - start;
+	}
+	bud_close(pool);
+	stop_echo(fd, child);
+	print_median("round-trip-bare-us", bare, times);
+	print_median("round-trip-bud-us", bud, times);
+}
+
 /* --- A waiter, and a message that takes the same way --- */
 
 static struct {
@@ -160,36 +226,14 @@ time_waiter(const char *name, int to)
 }
 
 static void
-echo(int fd)
-{
-	char word[32];
-	ssize_t n;
-
-	while ((n = recv(fd, word, sizeof(word), 0)) > 0)
-		if (send(fd, word, (size_t)n, 0) != n)
-			_exit(1);
-	_exit(0);
-}
-
-static void
 waiters(void)
 {
-	int pair[2];
 	pid_t child;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == -1 ||
-	    (child = fork()) == -1)
-		err(1, "socketpair, fork");
-	if (child == 0) {
-		close(pair[0]);
-		echo(pair[1]);
-	}
-	close(pair[1]);
-	waiter.fd = pair[0];
+	waiter.fd = start_echo(&child);
 	waiter.bare = true;
-	time_waiter("waiter-bare-us", pair[0]);
-	close(pair[0]);
-	waitpid(child, NULL, 0);
+	time_waiter("waiter-bare-us", waiter.fd);
+	stop_echo(waiter.fd, child);
 
 	waiter.bare = false;
 	waiter.pool = open_pool("default", MIB, MIB, MIB);
@@ -266,80 +310,17 @@ bare_buffers(void)
 	print_median("first-1M-memfd-us", took, times);
 }
 
-/* --- Growing --- */
-
-static void
-growth(size_t block)
-{
-	int n = times < 10 ? times : 10;
-	double took[TIMES_MAX];
-	char name[64];
-
-	for (int i = 0; i < n; i++) {
-		struct bud_pool *pool = open_pool("default", MIB, block, MIB + block);
-		double start;
-
-		must_take(pool, MIB);
-		start = now_us();
-		must_take(pool, 4 * KIB);
-		while (look(pool).pinned < MIB + block)
-			sched_yield();
-		took[i] = (now_us() - start) / (double)(block / MIB);
-		bud_close(pool);
-	}
-	snprintf(name, sizeof(name), "grow-%zuM-us-per-MiB", block / MIB);
-	print_median(name, took, n);
-}
-
-/* What growing cannot do without: pages, locked in one process, mapped in another. Here one
- * does both, each with a mapping of its own. */
-static void
-bare_growth(size_t block)
-{
-	int n = times < 10 ? times : 10;
-	double took[TIMES_MAX];
-	char name[64];
-
-	for (int i = 0; i < n; i++) {
-		int fd = memfd_create("bench", MFD_CLOEXEC);
-		char *one, *other;
-		double start;
-
-		if (fd == -1 || ftruncate(fd, (off_t)block) == -1)
-			err(1, "memfd_create");
-		one = mmap(NULL, block, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		other = mmap(NULL, block, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (one == MAP_FAILED || other == MAP_FAILED)
-			err(1, "mmap");
-		start = now_us();
-		if (mlock(one, block) == -1 ||
-		    madvise(other, block, MADV_POPULATE_WRITE) == -1)
-			err(1, "mlock, madvise");
-		took[i] = (now_us() - start) / (double)(block / MIB);
-		munmap(one, block);
-		munmap(other, block);
-		close(fd);
-	}
-	snprintf(name, sizeof(name), "grow-%zuM-bare-us-per-MiB", block / MIB);
-	print_median(name, took, n);
-}
-
 int
 main(int argc, char **argv)
 {
-	static const size_t blocks[] = { MIB, 4 * MIB, 16 * MIB, 64 * MIB };
-
 	if (argc > 1)
 		times = atoi(argv[1]);
 	if (times < 1 || times > TIMES_MAX)
 		errx(2, "usage: slowpath [TIMES]    from 1 to %d", TIMES_MAX);
+	round_trips();
 	waiters();
 	first_buffers("default", "first-1M-on-demand");
 	first_buffers("ready", "first-1M-with-headroom");
 	bare_buffers();
-	for (size_t i = 0; i < sizeof(blocks) / sizeof(*blocks); i++) {
-		growth(blocks[i]);
-		bare_growth(blocks[i]);
-	}
 	return 0;
 }

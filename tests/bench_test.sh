@@ -34,8 +34,8 @@ for table in pair burst set touch call threads handed; do
 		here && /^\| bud, by call / { found = $5 > 0 } /^$/ { here = 0 }
 		END { exit !found }' "$log.out"
 done
-for figure in quiet pin end flood waiter-bud-us first-1M-with-headroom-us grow-64M-us-per-MiB connect-us \
-	budd-KiB-a-client grants-per-s; do
+for figure in quiet pin end flood waiter-bud-us first-1M-with-headroom-us round-trip-bud-us page-4M connect-us \
+	budd-KiB-a-client grants-per-s release-pass-us; do
 	check "$figure" grep -Eq "^\| $figure +\| +[0-9.]+ \([0-9.]+\.\.[0-9.]+\)" "$log.out"
 done
 [ ! -x "$build/bench/copy" ] || check "the table of copy" \
