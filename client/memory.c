@@ -74,7 +74,7 @@ map_ledger(struct bud_pool *pool, int fd)
 	    MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (p == MAP_FAILED)
 		return -errno;
-	ledger_attach(&pool->ledger, p, chunks);
+	ledger_attach(&pool->ledger, p, chunks, 0); /* see bud__caches_create() */
 	return keep_private(p, ledger_size(chunks));
 }
 

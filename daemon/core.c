@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "daemon/caches.h"
+
 static int
 compare_deadlines(const struct request *a, const struct request *b)
 {
@@ -358,7 +360,8 @@ core_doorbell(struct core *c, struct pool *p, struct instant now)
 static bool
 needs_tick(const struct pool *p)
 {
-	return pool_blocks(p) > 1 || p->queue.length > 0 || p->mark_passed;
+	return pool_blocks(p) > 1 || p->queue.length > 0 || p->mark_passed ||
+	       p->phase == POOL_UNSETTLED;
 }
 
 /* It has a clock of its own, and a slow one: a pool that does nothing is looked at, too. */
@@ -409,7 +412,9 @@ run_deadlines(struct core *c, struct instant now)
 static void
 tick_pool(struct core *c, struct pool *p, struct instant now)
 {
+	core_settle(c, p);
 	pool_publish(p, c->tick);
+	caches_tick(c, p);
 	if (p->record->tick_count > 0)
 		p->record->tick_count--;
 	if (p->record->tick_count == 0) {

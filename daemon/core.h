@@ -11,8 +11,8 @@
  *
  * core.c has the entry points and the clockwork, serve.c whose turn it is within a pool,
  * share.c who may grow when there is not enough for all, grow.c how a pool grows and
- * shrinks, release.c the release pass, policy.c the rules that can be chosen, live.c what
- * an operator changes, registered.c how a block goes that a device may know, audit.c
+ * shrinks, caches.c what lies in threads' caches, release.c the release pass, policy.c the
+ * rules that can be chosen, live.c what an operator changes, registered.c how a block goes that a device may know, audit.c
  * whether what is pinned still is.
  */
 #ifndef DAEMON_CORE_H
@@ -60,6 +60,9 @@ struct core_ops {
 	 * closes a pool that failed. */
 	void (*opened)(void *ctx, struct pool *p, int error);
 	void (*tell)(void *ctx, struct pool *p, enum core_news news, uint64_t bytes);
+	/* Have every processor that runs a thread of a client execute a full barrier. false:
+	 * that cannot be had. */
+	bool (*barrier)(void *ctx);
 };
 
 struct core_params {
@@ -222,6 +225,8 @@ uint32_t core_block(const struct pool *p, const struct policy *policy,
 /** core_is_now() - what is counted from here on happens now; each entry point says so */
 void core_is_now(struct core *c, struct instant now);
 
+/** core_settle() - try again for a pool whose past is not clear yet */
+void core_settle(struct core *c, struct pool *p);
 /** grow_start() - add a block of @chunks; its slices are pinned in turn with others' */
 void grow_start(
     struct core *c, struct pool *p, uint32_t chunks, enum grow_reason reason);

@@ -280,6 +280,20 @@ core_unpinned(struct core *c, struct pool *p, uint32_t pinned, struct instant no
 
 /* What was half done is finished as a growth, also a release: that undoes it, and then no
  * record has to tell the two apart. */
+static void
+finish_the_half_done(struct core *c, struct pool *p)
+{
+	pool_open_to(p, p->pinned);
+	if (p->pinned < p->planned) {
+		p->phase = POOL_GROWING;
+		p->grows_for = p->welcome ? GROW_RESTART : GROW_BASE;
+		set_slice_due(c, p, true);
+		pin_slices(c);
+	} else if (!p->welcome) {
+		end_growth(c, p);
+	}
+}
+
 int
 core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now)
 {
@@ -301,15 +315,17 @@ core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now)
 		return 0;
 	}
 	p->welcome = pool_opened(p) >= pool_block(p, 0).to; /* else nobody was told */
-	pool_open_to(p, pinned);
-	if (p->pinned < p->planned) {
-		p->phase = POOL_GROWING;
-		p->grows_for = p->welcome ? GROW_RESTART : GROW_BASE;
-		set_slice_due(c, p, true);
-		pin_slices(c);
-	} else if (!p->welcome) {
-		end_growth(c, p);
-	}
+	if (p->phase == POOL_STEADY)
+		finish_the_half_done(c, p);
 	serve(c, p, now);
 	return 0;
+}
+
+void
+core_settle(struct core *c, struct pool *p)
+{
+	if (p->phase != POOL_UNSETTLED || !pool_settle(p))
+		return;
+	p->phase = POOL_STEADY;
+	finish_the_half_done(c, p);
 }

@@ -99,7 +99,8 @@ audit_ledger(const struct heap *h, int pagemap, uint32_t from, uint32_t to,
 	int r = 0;
 
 	if (from == 0)
-		r = audit_pages(h, h->ledger_addr, FRAME_SIZE, pagemap, found);
+		r = audit_pages(
+		    h, h->ledger_addr, ledger_resident(h->chunks, 0), pagemap, found);
 	for (unsigned int a = 0; a < LEDGER_ARRAYS && r == 0; a++) {
 		had = ledger_pages(h->chunks, a, from, &offset);
 		size = ledger_pages(h->chunks, a, to, &offset) - had;

@@ -206,8 +206,7 @@ get_pool(const struct exchange *x)
 static bool
 has_samples(const struct exchange *x)
 {
-	const char *query =
-	    evhttp_uri_get_query(evhttp_request_get_evhttp_uri(x->req));
+	const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(x->req));
 
 	return query != NULL && strcmp(query, "samples=1") == 0;
 }
@@ -335,7 +334,8 @@ reason(int code)
 		return "a pool's id is a number";
 	case HTTP_FORBIDDEN:
 		return "only root, the user that budd runs as, and members of the "
-		       "group " ACCESS_TUNERS " may change anything, and, where budd.conf "
+		       "group " ACCESS_TUNERS
+		       " may change anything, and, where budd.conf "
 		       "has a [status] group, only these and its members may look";
 	case HTTP_TOO_MANY:
 		return "there are as many who listen to events as there may be, or of "

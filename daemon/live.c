@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "daemon/caches.h"
 #include "daemon/core.h"
 
 static void
@@ -36,8 +37,12 @@ empty_above_wall(const struct pool *p)
 void
 core_trim(struct core *c, struct pool *p)
 {
-	uint32_t n = empty_above_wall(p);
+	uint32_t n;
 
+	if (p->phase == POOL_STEADY && pool_blocks(p) > 1 &&
+	    p->planned > pool_wall_chunks(p))
+		caches_call_in(c, p);
+	n = empty_above_wall(p);
 	if (n > 0 && p->phase == POOL_STEADY && !turns_are_out(p) &&
 	    shrink_start(c, p, RELEASE_WALL))
 		p->to_release = n - 1;

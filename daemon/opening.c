@@ -14,6 +14,7 @@
 #include "daemon/access.h"
 #include "daemon/largepages.h"
 #include "daemon/log.h"
+#include "daemon/membarrier.h"
 #include "daemon/session.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -38,7 +39,7 @@ map_ledger(struct session *s, int fd, uint32_t chunks, struct ledger *l)
 		return -errno;
 	s->ledger = p;
 	populate(p, FRAME_SIZE); /* the header */
-	ledger_attach(l, p, chunks);
+	ledger_attach(l, p, chunks, membarrier_is_there() ? LEDGER_CACHES : 0);
 	return 0;
 }
 

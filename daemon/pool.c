@@ -5,6 +5,10 @@
 
 #include <assert.h>
 
+#include "daemon/caches.h"
+
+#define QUIET_TRIES 64u
+
 static uint32_t
 to_chunks(uint64_t bytes)
 {
@@ -17,7 +21,7 @@ set_blocks(struct pool *p, uint32_t blocks)
 	atomic_store(&p->record->blocks, blocks);
 }
 
-/* An arbiter that dies in the midst of this leaves a doubt, which settle() resolves. */
+/* An arbiter that dies in the midst of this leaves a doubt, which pool_settle() resolves. */
 static void
 begin_move(struct pool *p, uint32_t chunk)
 {
@@ -31,13 +35,31 @@ end_move(struct pool *p, uint32_t opened)
 	atomic_store(&p->record->doubt, 0);
 }
 
-static void
-settle(struct pool *p)
+/* What the ledger says of the chunk holds if nobody was between taking it and saying so. */
+static bool
+settle_doubt(struct pool *p, uint32_t doubt)
+{
+	for (unsigned int i = 0; i < QUIET_TRIES; i++) {
+		uint32_t before, after;
+		bool open;
+
+		if (!ledger_is_quiet(&p->ledger, &before))
+			continue;
+		open = ledger_chunk_is_open(&p->ledger, doubt - 1);
+		if (!ledger_is_quiet(&p->ledger, &after) || before != after)
+			continue;
+		end_move(p, doubt - !open);
+		return true;
+	}
+	return false;
+}
+
+bool
+pool_settle(struct pool *p)
 {
 	uint32_t doubt = atomic_load(&p->record->doubt);
 
-	if (doubt != 0)
-		end_move(p, doubt - !ledger_chunk_is_open(&p->ledger, doubt - 1));
+	return (doubt == 0 || settle_doubt(p, doubt)) && caches_settle(p);
 }
 
 void
@@ -54,7 +76,8 @@ pool_init(struct pool *p, uint32_t id, const struct pool_limits *limits,
 	queue_init(&p->queue);
 	for (uint32_t i = 0; i < pool_blocks(p); i++)
 		p->planned += record->block[i].chunks;
-	settle(p);
+	if (!pool_settle(p))
+		p->phase = POOL_UNSETTLED;
 }
 
 uint32_t
@@ -105,10 +128,12 @@ uint64_t
 pool_used(const struct pool *p)
 {
 	uint32_t opened = pool_opened(p);
-	uint64_t free =
-	    ledger_count_free(&p->ledger, (struct chunk_range){ 0, opened });
+	uint64_t frames = (uint64_t)opened * CHUNK_FRAMES,
+		 free =
+		     ledger_count_free(&p->ledger, (struct chunk_range){ 0, opened }) +
+		     caches_frames(p);
 
-	return opened * CHUNK_SIZE - free * FRAME_SIZE;
+	return free < frames ? (frames - free) * FRAME_SIZE : 0;
 }
 
 uint64_t

@@ -37,6 +37,7 @@ enum pool_phase {
 	POOL_GROWING,   /* slices of the last block are being pinned */
 	POOL_ASKED,     /* the last block is closed; its client has to unregister it */
 	POOL_RELEASING, /* slices of the last block, closed, are being given back */
+	POOL_UNSETTLED, /* of a dead arbiter: what it was doing is not clear yet */
 };
 
 /* Why a block comes ... */
@@ -92,23 +93,26 @@ struct pool {
 	bool slice_out;     /* ... or has */
 	bool mark_armed;    /* low_mark was set; see headroom in grow.c */
 	bool mark_passed;
-	bool deaf; /* its client is not listened to any more */
+	bool deaf;      /* its client is not listened to any more */
+	bool announced; /* that somebody waits */
+	bool call_in;   /* ... and nobody has looked into the caches since */
 	enum pool_phase phase;
 	enum grow_reason grows_for;       /* the last block that came, */
 	enum release_reason releases_for; /* and that went */
 	struct instant grows_since;
-	struct level waiting;    /* requests that wait for their turn */
-	uint32_t pinned;         /* chunks, as the keeper said last */
-	uint32_t planned;        /* chunks */
-	uint32_t retry_tick;     /* after a failed pin: no growing before this tick */
-	uint32_t overtaken;      /* times that others were served before it */
-	uint32_t audited;        /* chunks, by the audit that is under way */
-	uint32_t audit_pages;    /* ... and what it found so far */
-	uint32_t to_release;     /* blocks that the pass still has to give back */
-	uint32_t ask_ends;       /* POOL_ASKED: the tick by which it must give up */
-	uint32_t ask_again;      /* after a block was kept: not before this tick */
-	uint64_t round;          /* of share_serve(), in which it was looked at */
-	uint64_t charged;        /* bytes that host and user count for it */
+	struct level waiting; /* requests that wait for their turn */
+	uint32_t pinned;      /* chunks, as the keeper said last */
+	uint32_t planned;     /* chunks */
+	uint32_t retry_tick;  /* after a failed pin: no growing before this tick */
+	uint32_t overtaken;   /* times that others were served before it */
+	uint32_t audited;     /* chunks, by the audit that is under way */
+	uint32_t audit_pages; /* ... and what it found so far */
+	uint32_t calls;       /* to the caches, without a yield, since the last tick */
+	uint32_t to_release;  /* blocks that the pass still has to give back */
+	uint32_t ask_ends;    /* POOL_ASKED: the tick by which it must give up */
+	uint32_t ask_again;   /* after a block was kept: not before this tick */
+	uint64_t round;       /* of share_serve(), in which it was looked at */
+	uint64_t charged;     /* bytes that host and user count for it */
 	uint64_t charged_memory; /* ... and its group, without the ledger */
 	struct place place;
 	struct user *user;
@@ -149,6 +153,10 @@ uint32_t pool_idle_blocks(const struct pool *p, uint32_t tick, uint32_t idle_tic
 bool pool_check(const struct pool *p);
 
 /* Steps. */
+/** pool_settle() - after an arbiter's death: find out about the chunk that was being moved,
+ * and the buffer that was
+ * Return: false: a thread of the client is in the midst of taking something; try again */
+bool pool_settle(struct pool *p);
 /** pool_add_block() - record a block of @chunks at the end; it is to be pinned now */
 void pool_add_block(struct pool *p, uint32_t chunks);
 /** pool_drop_rest() - the last block ends where pinning ended; it goes if that is nothing */

@@ -54,6 +54,8 @@ struct record {
 	uint32_t tick_count;     /* ticks to the next release pass */
 	uint32_t tick;           /* of the core, as last published in the ledger */
 	uint32_t reserved;
+	_Atomic uint64_t
+	    taking;    /* what is on its way from a cache to the map; caches.c */
 	uint64_t wall; /* as it stands now */
 	uint64_t add;
 	struct record_counters counters;
@@ -65,7 +67,7 @@ struct record {
 	uint64_t kept;      /* blocks that were not given up in time */
 	struct record_block block[RECORD_BLOCKS_MAX];
 };
-static_assert(sizeof(struct record) == 4096 + 136, "layout of the record");
+static_assert(sizeof(struct record) == 4096 + 144, "layout of the record");
 
 /* Records stand this far apart: most pools touch the first page of theirs alone. */
 #define RECORD_STRIDE 8192u

@@ -7,6 +7,7 @@
  * as headroom, and bursts do not thrash. The base block never goes. Other policies may give
  * back several; other events than the period may waive the idle time.
  */
+#include "daemon/caches.h"
 #include "daemon/core.h"
 
 /* As it is set, but large enough for the wall to be reached in the blocks that are left. */
@@ -67,6 +68,7 @@ core_release(struct core *c, struct pool *p, enum release_reason reason)
 	if (p->phase != POOL_STEADY || pool_blocks(p) < 2 || turns_are_out(p) ||
 	    (p->limits.keep_idle && reason == RELEASE_PERIOD))
 		return 0;
+	caches_call_in(c, p); /* what threads keep must not keep a block */
 	n = blocks_to_release(c, p, reason);
 	if (n == 0 || !shrink_start(c, p, reason))
 		return 0;

@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "daemon/caches.h"
 #include "daemon/core.h"
 
 static bool
@@ -53,6 +54,17 @@ grant_all_that_fit(struct core *c, struct pool *p)
 		grant(c, head);
 		head = queue_head(&p->queue);
 	}
+	return head;
+}
+
+/* What lies in threads' caches is free, too; but it costs more. */
+static struct request *
+grant_all_that_can_be_had(struct core *c, struct pool *p)
+{
+	struct request *head = grant_all_that_fit(c, p);
+
+	if (head != NULL && caches_call_in(c, p) > 0)
+		head = grant_all_that_fit(c, p);
 	return head;
 }
 
@@ -131,7 +143,7 @@ fits_if_kept(struct core *c, const struct pool *p, const struct request *head)
 static struct request *
 grant_all(struct core *c, struct pool *p)
 {
-	struct request *head = grant_all_that_fit(c, p);
+	struct request *head = grant_all_that_can_be_had(c, p);
 
 	if (head == NULL || !fits_if_kept(c, p, head))
 		return head;
@@ -201,6 +213,15 @@ count_those_that_wait(struct core *c, struct pool *p)
 	}
 }
 
+/* `queued` first, and only then a look at the map and the caches. */
+static void
+announce(struct pool *p)
+{
+	if (!p->announced)
+		p->announced = p->call_in = true;
+	ledger_set_queued(&p->ledger, true);
+}
+
 void
 serve(struct core *c, struct pool *p, struct instant now)
 {
@@ -209,7 +230,7 @@ serve(struct core *c, struct pool *p, struct instant now)
 
 	core_is_now(c, now);
 	if (p->queue.length > 0)
-		ledger_set_queued(&p->ledger, true); /* and only then look at the map */
+		announce(p);
 	while ((head = grant_all(c, p)) != NULL && !make_room(c, p, head)) {
 		refuse_those_that_only_tried(c, p);
 		if (queue_head(&p->queue) == head)
@@ -220,8 +241,10 @@ serve(struct core *c, struct pool *p, struct instant now)
 	if (p->queue.length == 0)
 		grow_ahead(c, p);
 	count_those_that_wait(c, p);
-	if (p->queue.length == 0)
+	if (p->queue.length == 0) {
+		p->announced = false;
 		ledger_set_queued(&p->ledger, false);
+	}
 	pool_publish(p, c->tick);
 	core_wind(c, p, now);
 	share_moved(c, p, &was, now);

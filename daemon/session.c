@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/membarrier.h"
 #include "daemon/news.h"
 #include "daemon/opening.h"
 #include "daemon/outq.h"
@@ -429,6 +430,13 @@ op_tell(void *ctx, struct pool *p, enum core_news news, uint64_t bytes)
 	}
 }
 
+static bool
+op_barrier(void *ctx)
+{
+	(void)ctx;
+	return membarrier_all();
+}
+
 const struct core_ops session_core_ops = {
 	.pin = op_pin,
 	.unpin = op_unpin,
@@ -437,6 +445,7 @@ const struct core_ops session_core_ops = {
 	.refuse = op_refuse,
 	.opened = op_opened,
 	.tell = op_tell,
+	.barrier = op_barrier,
 };
 
 void

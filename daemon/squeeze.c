@@ -7,6 +7,7 @@
  */
 #include "daemon/squeeze.h"
 
+#include "daemon/caches.h"
 #include "daemon/core.h"
 
 /* By what decides between the two: their users, or the pools of one user. */
@@ -30,13 +31,15 @@ has_use_for_blocks(const struct pool *q)
 }
 
 static bool
-can_spare(const struct core *c, const struct pool *q, bool idle_only)
+can_spare(struct core *c, struct pool *q, bool idle_only)
 {
 	uint32_t n = pool_blocks(q);
 	struct chunk_range last;
 
 	if (q->phase != POOL_STEADY || n < 2 || has_use_for_blocks(q))
 		return false;
+	if (caches_fill_last_block(q))
+		caches_call_in(c, q);
 	last = (struct chunk_range){ q->planned - q->record->block[n - 1].chunks,
 		q->planned };
 	return ledger_is_empty(&q->ledger, last) &&

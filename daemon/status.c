@@ -28,6 +28,8 @@ phase_name(enum pool_phase phase)
 		return "asked";
 	case POOL_RELEASING:
 		return "releasing";
+	case POOL_UNSETTLED:
+		return "unsettled";
 	}
 	return "unknown";
 }

@@ -46,14 +46,14 @@ least(uint32_t a, uint32_t b)
 
 /* pool_block() walks from the base each time; this goes on from @from, the block before. */
 static struct block_view
-block_look(const struct pool *p, uint32_t index, uint32_t from)
+block_look(const struct pool *p, const struct ledger *l, uint32_t index, uint32_t from)
 {
 	uint32_t to = from + p->record->block[index].chunks, opened = pool_opened(p);
 	struct block_view b = { .index = index,
 		.whole = { from, to },
 		.open = { least(from, opened), least(to, opened) } };
 
-	b.free = ledger_count_free(&p->ledger, b.open) * FRAME_SIZE;
+	b.free = ledger_count_free(l, b.open) * FRAME_SIZE;
 	return b;
 }
 
@@ -105,23 +105,23 @@ cell(const struct ledger *l, uint64_t from, uint64_t to, uint64_t opened)
 
 /* A block of n chunks has 64 x n frames: 64 cells of n frames. */
 static void
-draw_map(char *map, const struct pool *p, const struct block_view *b)
+draw_map(char *map, const struct ledger *l, const struct block_view *b)
 {
 	uint64_t frames = b->whole.to - b->whole.from,
 		 from = (uint64_t)b->whole.from * CHUNK_FRAMES,
 		 opened = (uint64_t)b->open.to * CHUNK_FRAMES;
 
 	for (uint32_t i = 0; i < STATUS_MAP_CELLS; i++, from += frames)
-		map[i] = cell(&p->ledger, from, from + frames, opened);
+		map[i] = cell(l, from, from + frames, opened);
 	map[STATUS_MAP_CELLS] = '\0';
 }
 
 static bool
-put_map(cJSON *object, const struct pool *p, const struct block_view *b)
+put_map(cJSON *object, const struct ledger *l, const struct block_view *b)
 {
 	char map[STATUS_MAP_CELLS + 1];
 
-	draw_map(map, p, b);
+	draw_map(map, l, b);
 	return json_put(object, "map", cJSON_CreateString(map));
 }
 
@@ -135,8 +135,8 @@ page_size(const struct pool *p, uint32_t index)
 }
 
 static cJSON *
-block_json(const struct core *c, const struct pool *p, const struct block_view *b,
-    bool with_map)
+block_json(const struct core *c, const struct pool *p, const struct ledger *l,
+    const struct block_view *b, bool with_map)
 {
 	cJSON *o = cJSON_CreateObject();
 
@@ -148,35 +148,52 @@ block_json(const struct core *c, const struct pool *p, const struct block_view *
 	    json_put_word(o, "status", block_used(b) != 0 ? "in-use" : "free") &&
 	    json_put_real(
 		o, "idle_s", status_seconds(c, block_idle_ticks(p, b, c->tick))) &&
-	    json_put_number(
-		o, "largest_free", ledger_largest_free(&p->ledger, b->open)) &&
+	    json_put_number(o, "largest_free", ledger_largest_free(l, b->open)) &&
 	    json_put_number(o, "free", b->free) &&
 	    json_put_number(o, "total_space", range_bytes(b->open)) &&
 	    json_put_number(o, "chunks", b->whole.to - b->whole.from) &&
 	    json_put_number(o, "page_size", page_size(p, b->index)) &&
-	    (!with_map || put_map(o, p, b)))
+	    (!with_map || put_map(o, l, b)))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
 }
 
-cJSON *
-status_blocks(
-    const struct core *c, const struct pool *p, bool with_map, uint64_t *usedp)
+static cJSON *
+all_blocks(const struct core *c, const struct pool *p, const struct ledger *l,
+    bool with_map, uint64_t *usedp)
 {
 	cJSON *blocks = cJSON_CreateArray();
 	uint32_t from = 0;
 
 	*usedp = 0;
 	for (uint32_t i = 0; i < pool_blocks(p); i++) {
-		struct block_view b = block_look(p, i, from);
+		struct block_view b = block_look(p, l, i, from);
 
-		if (!json_append(blocks, block_json(c, p, &b, with_map))) {
+		if (!json_append(blocks, block_json(c, p, l, &b, with_map))) {
 			cJSON_Delete(blocks);
 			return NULL;
 		}
 		*usedp += block_used(&b);
 		from = b.whole.to;
 	}
+	return blocks;
+}
+
+/* Of a copy of the map, in which what lies in threads' caches is free. */
+cJSON *
+status_blocks(
+    const struct core *c, const struct pool *p, bool with_map, uint64_t *usedp)
+{
+	struct ledger_plan copy = { 0 };
+	struct ledger l = p->ledger;
+	cJSON *blocks = NULL;
+
+	if (ledger_plan_load(&copy, &p->ledger, pool_opened(p)) == 0) {
+		ledger_plan_add_cached(&copy, &p->ledger);
+		l.free = (_Atomic uint64_t *)copy.words;
+		blocks = all_blocks(c, p, &l, with_map, usedp);
+	}
+	ledger_plan_fini(&copy);
 	return blocks;
 }

@@ -42,6 +42,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/cache.h"
+
 #define PAGE ((size_t)4096)
 
 static const uint8_t element_size[LEDGER_ARRAYS] = {
@@ -62,7 +64,7 @@ page_round(size_t bytes)
 static size_t
 array_offset(uint32_t chunks, enum ledger_array array)
 {
-	size_t offset = PAGE;
+	size_t offset = PAGE + LEDGER_CACHES * LEDGER_CACHE_SIZE;
 
 	for (unsigned int a = 0; a < array; a++)
 		offset += page_round((size_t)chunks * element_size[a]);
@@ -86,7 +88,7 @@ ledger_pages(
 size_t
 ledger_resident(uint32_t chunks, uint32_t used)
 {
-	size_t offset, bytes = PAGE; /* the header */
+	size_t offset, bytes = PAGE + LEDGER_CACHES_LOCKED * LEDGER_CACHE_SIZE;
 
 	for (unsigned int a = 0; a < LEDGER_ARRAYS; a++)
 		bytes += ledger_pages(chunks, a, used, &offset);
@@ -94,17 +96,19 @@ ledger_resident(uint32_t chunks, uint32_t used)
 }
 
 void
-ledger_attach(struct ledger *l, void *base, uint32_t chunks)
+ledger_attach(struct ledger *l, void *base, uint32_t chunks, uint32_t caches)
 {
 	char *p = base;
 
-	assert(chunks <= CHUNKS_MAX);
+	assert(chunks <= CHUNKS_MAX && caches <= LEDGER_CACHES);
 	l->header = base;
 	l->free = (void *)(p + array_offset(chunks, LEDGER_FREE));
 	l->stamp = (void *)(p + array_offset(chunks, LEDGER_STAMP));
 	l->generation = (void *)(p + array_offset(chunks, LEDGER_GENERATION));
 	l->order = (void *)(p + array_offset(chunks, LEDGER_ORDER));
+	l->cache = (void *)(p + PAGE);
 	l->chunks = chunks;
+	l->caches = caches;
 }
 
 void
@@ -113,6 +117,7 @@ ledger_init(struct ledger *l)
 	l->header->magic = LEDGER_MAGIC;
 	l->header->version = LEDGER_VERSION;
 	l->header->chunks = l->chunks;
+	l->header->caches = l->caches;
 	atomic_store(&l->header->low_mark, LEDGER_MARK_NONE);
 }
 
@@ -139,9 +144,9 @@ run_mask(unsigned int order)
 	return order >= CHUNK_ORDER ? UINT64_MAX : ((uint64_t)1 << (1u << order)) - 1;
 }
 
-/* The lowest aligned run of 2^order ones, as the number of its first bit; -1: none. */
-static int
-run_find(uint64_t word, unsigned int order)
+/* The first bits of all aligned runs of 2^order ones. */
+static uint64_t
+run_starts(uint64_t word, unsigned int order)
 {
 	static const uint64_t starts[] = { 0xffffffffffffffffULL, 0x5555555555555555ULL,
 		0x1111111111111111ULL, 0x0101010101010101ULL, 0x0001000100010001ULL,
@@ -149,8 +154,25 @@ run_find(uint64_t word, unsigned int order)
 
 	for (unsigned int k = 0; k < order; k++)
 		word &= word >> (1u << k);
-	word &= starts[order];
+	return word & starts[order];
+}
+
+/* The lowest aligned run of 2^order ones, as the number of its first bit; -1: none. */
+static int
+run_find(uint64_t word, unsigned int order)
+{
+	word = run_starts(word, order);
 	return word == 0 ? -1 : __builtin_ctzll(word);
+}
+
+static uint64_t
+lowest_bits(uint64_t word, uint32_t n)
+{
+	uint64_t rest = word;
+
+	while (n-- > 0 && rest != 0)
+		rest &= rest - 1;
+	return word & ~rest;
 }
 
 /* --- The client's side --- */
@@ -237,11 +259,11 @@ take_row(struct ledger *l, uint32_t first, uint32_t n, uint32_t *lostp)
 }
 
 static int
-take_chunks(struct ledger *l, unsigned int order, uint32_t *framep)
+take_chunks(struct ledger *l, unsigned int order, uint32_t from, uint32_t *framep)
 {
 	uint32_t n = ledger_order_chunks(order), end = chunks_to_scan(l), run = 0, lost;
 
-	for (uint32_t c = 0; c < end; c++) {
+	for (uint32_t c = from; c < end; c++) {
 		if (atomic_load_explicit(&l->free[c], memory_order_relaxed) !=
 		    UINT64_MAX) {
 			run = 0;
@@ -270,7 +292,73 @@ ledger_take(struct ledger *l, unsigned int order, uint32_t *framep)
 	assert(order <= ORDER_MAX);
 	if (order <= CHUNK_ORDER)
 		return take_within_chunk(l, order, framep);
-	return take_chunks(l, order, framep);
+	return take_chunks(l, order, 0, framep);
+}
+
+/* Up to @want runs of one word by one swap; returns their first bits. */
+static uint64_t
+take_runs(struct ledger *l, uint32_t chunk, unsigned int order, uint32_t want)
+{
+	uint64_t word = atomic_load_explicit(&l->free[chunk], memory_order_relaxed);
+	uint64_t starts;
+
+	/* Aligned runs do not overlap, so that the product has no carry. */
+	while ((starts = lowest_bits(run_starts(word, order), want)) != 0)
+		if (atomic_compare_exchange_weak_explicit(&l->free[chunk], &word,
+			word & ~(starts * run_mask(order)), memory_order_acquire,
+			memory_order_relaxed)) {
+			stamp_chunk(l, chunk);
+			return starts;
+		}
+	return 0;
+}
+
+static uint32_t
+take_in_words(struct ledger *l, unsigned int order, uint32_t want,
+    struct chunk_range *r, uint32_t *frames)
+{
+	uint32_t n = 0;
+
+	for (; r->from < r->to && n < want; r->from++) {
+		uint64_t starts = take_runs(l, r->from, order, want - n);
+
+		for (; starts != 0; starts &= starts - 1) {
+			frames[n] =
+			    r->from * CHUNK_FRAMES + (uint32_t)__builtin_ctzll(starts);
+			set_order(l, frames[n++], (uint8_t)(order + 1));
+		}
+		if (n == want)
+			break; /* there may be more in this one */
+	}
+	return n;
+}
+
+static uint32_t
+take_rows(struct ledger *l, unsigned int order, uint32_t want, struct chunk_range *r,
+    uint32_t *frames)
+{
+	uint32_t n = 0;
+
+	while (n < want && take_chunks(l, order, r->from, &frames[n]) == 0)
+		r->from = frames[n++] / CHUNK_FRAMES + ledger_order_chunks(order);
+	return n;
+}
+
+uint32_t
+ledger_take_many(struct ledger *l, unsigned int order, uint32_t want, uint32_t *fromp,
+    uint32_t *frames)
+{
+	uint32_t (*take)(struct ledger *, unsigned int, uint32_t, struct chunk_range *,
+	    uint32_t *) = order <= CHUNK_ORDER ? take_in_words : take_rows;
+	struct chunk_range r = { *fromp, chunks_to_scan(l) };
+	uint32_t n = take(l, order, want, &r, frames);
+
+	if (n<want && * fromp> 0) {
+		r = (struct chunk_range){ 0, chunks_to_scan(l) };
+		n += take(l, order, want - n, &r, frames + n);
+	}
+	*fromp = r.from;
+	return n;
 }
 
 int
@@ -316,6 +404,52 @@ ledger_give(struct ledger *l, uint32_t frame)
 	mask = run_mask((unsigned int)order) << bit;
 	before = atomic_fetch_or(&l->free[frame / CHUNK_FRAMES], mask);
 	return (before & mask) == 0 ? 0 : LEDGER_E_TWICE;
+}
+
+/* As many of @n as lie in one word and are small enough for one or; returns their mask. */
+static uint64_t
+mask_of_neighbours(
+    struct ledger *l, const uint32_t *frames, uint32_t n, uint32_t *takenp)
+{
+	uint64_t mask = 0;
+	uint32_t i;
+
+	for (i = 0; i < n && frames[i] / CHUNK_FRAMES == frames[0] / CHUNK_FRAMES;
+	     i++) {
+		int order = ledger_order_at(l, frames[i]);
+		uint64_t run;
+
+		if (order < 0 || (unsigned int)order > CHUNK_ORDER)
+			break;
+		run = run_mask((unsigned int)order) << frames[i] % CHUNK_FRAMES;
+		if ((mask & run) != 0)
+			break;
+		set_order(l, frames[i], LEDGER_NONE);
+		mask |= run;
+	}
+	*takenp = i;
+	return mask;
+}
+
+int
+ledger_give_many(struct ledger *l, const uint32_t *frames, uint32_t n, uint32_t *givenp)
+{
+	uint32_t i = 0, taken;
+	uint64_t mask;
+	int r = 0;
+
+	for (; i < n && r == 0; i += r == 0 ? taken : 0) {
+		mask = mask_of_neighbours(l, frames + i, n - i, &taken);
+		if (taken == 0) {
+			r = ledger_give(l, frames[i]);
+			taken = 1;
+		} else if ((atomic_fetch_or(&l->free[frames[i] / CHUNK_FRAMES], mask) &
+			       mask) != 0) {
+			r = LEDGER_E_TWICE;
+		}
+	}
+	*givenp = i;
+	return r;
 }
 
 bool
@@ -374,10 +508,113 @@ ledger_chunk_is_open(const struct ledger *l, uint32_t chunk)
 	return order != LEDGER_CLOSED && order != LEDGER_NONE;
 }
 
+bool
+ledger_is_quiet(const struct ledger *l, uint32_t *entriesp)
+{
+	uint32_t left = atomic_load(&l->header->left), entered, n = ledger_caches(l);
+	bool quiet = true;
+
+	*entriesp = entered = atomic_load(&l->header->entered);
+	for (uint32_t i = 0; i < n; i++) {
+		quiet = quiet && !cache_is_claimed(&l->cache[i]);
+		*entriesp += __atomic_load_n(&l->cache[i].entries, __ATOMIC_SEQ_CST);
+	}
+	return quiet && left == entered;
+}
+
 void
 ledger_set_queued(struct ledger *l, bool queued)
 {
+	uint32_t n;
+
 	atomic_exchange(&l->header->queued, queued);
+	n = ledger_caches(l); /* after that: see cache.c on caches that are just made */
+	for (uint32_t i = 0; i < n; i++)
+		if (queued)
+			cache_raise(&l->cache[i], CACHE_QUEUED);
+		else
+			cache_lower(&l->cache[i], CACHE_QUEUED);
+}
+
+bool
+ledger_give_begin(struct ledger *l, uint32_t frame, unsigned int order)
+{
+	uint32_t first = frame / CHUNK_FRAMES;
+
+	if (ledger_order_at(l, frame) != (int)order)
+		return false; /* it was given twice, or never taken */
+	set_order(l, frame, LEDGER_MOVING);
+	for (uint32_t c = first + 1; c < first + ledger_order_chunks(order); c++)
+		set_order(l, c * CHUNK_FRAMES, LEDGER_MOVING);
+	return true;
+}
+
+static uint64_t
+mask_at(uint32_t frame, unsigned int order)
+{
+	return run_mask(order) << frame % CHUNK_FRAMES;
+}
+
+void
+ledger_give_end(struct ledger *l, uint32_t frame, unsigned int order)
+{
+	uint32_t first = frame / CHUNK_FRAMES;
+
+	for (uint32_t c = first; c < first + ledger_order_chunks(order); c++)
+		atomic_fetch_or(&l->free[c], mask_at(frame, order));
+}
+
+/* Does @frame lie within a buffer that starts below it in its chunk? */
+static bool
+lies_within(const struct ledger *l, uint32_t frame)
+{
+	uint32_t first = frame - frame % CHUNK_FRAMES;
+
+	for (uint32_t f = first; f < frame; f++) {
+		int order = ledger_order_at(l, f);
+
+		if (order >= 0 && f + ((uint64_t)1 << order) > frame)
+			return true;
+	}
+	return false;
+}
+
+void
+ledger_give_cancel(struct ledger *l, uint32_t frame, unsigned int order)
+{
+	uint32_t first = frame / CHUNK_FRAMES;
+
+	for (uint32_t c = first + 1; c < first + ledger_order_chunks(order); c++)
+		set_order(l, c * CHUNK_FRAMES, LEDGER_INNER);
+	set_order(l, frame, (uint8_t)(order + 1));
+}
+
+/* One that is marked as moving, and has no bit in the map, was not given yet, unless a
+ * larger buffer was taken since, which begins before it. */
+uint32_t
+ledger_give_missing(const struct ledger *l, uint32_t frame, unsigned int order)
+{
+	uint32_t first = frame / CHUNK_FRAMES, missing = 0;
+
+	for (uint32_t i = 0; i < ledger_order_chunks(order); i++) {
+		uint32_t f = i == 0 ? frame : (first + i) * CHUNK_FRAMES;
+
+		if (atomic_load(&l->order[f]) == LEDGER_MOVING &&
+		    (atomic_load(&l->free[first + i]) & mask_at(f, order)) == 0 &&
+		    !lies_within(l, f))
+			missing |= 1u << i;
+	}
+	return missing;
+}
+
+void
+ledger_give_rest(struct ledger *l, uint32_t frame, unsigned int order, uint32_t missing)
+{
+	uint32_t first = frame / CHUNK_FRAMES;
+
+	for (uint32_t i = 0; i < ledger_order_chunks(order); i++)
+		if ((missing >> i & 1) != 0)
+			atomic_fetch_or(&l->free[first + i], mask_at(frame, order));
 }
 
 bool
@@ -483,6 +720,24 @@ ledger_plan_extend(struct ledger_plan *p, uint32_t chunks)
 		p->words[p->chunks++] = UINT64_MAX;
 	memset(p->from, 0, sizeof(p->from)); /* a row may begin before what is new */
 	return 0;
+}
+
+void
+ledger_plan_add_cached(struct ledger_plan *p, const struct ledger *l)
+{
+	uint32_t n = ledger_caches(l);
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t frame, at = 0;
+		unsigned int order;
+
+		while (cache_at(&l->cache[i], at++, &order, &frame))
+			for (uint32_t c = frame / CHUNK_FRAMES;
+			     c < frame / CHUNK_FRAMES + ledger_order_chunks(order); c++)
+				if (c < p->chunks)
+					p->words[c] |= mask_at(frame, order);
+	}
+	memset(p->from, 0, sizeof(p->from));
 }
 
 /* What is taken is never put back, so that nobody looks twice where nothing was left: thousands

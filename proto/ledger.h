@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define LEDGER_MAGIC   0x007265676465626cULL
-#define LEDGER_VERSION 1u /* of the layout; raised with every change of it */
+#define LEDGER_VERSION 2u /* of the layout; raised with every change of it */
 
 #define FRAME_SHIFT  12u
 #define FRAME_SIZE   ((uint64_t)1 << FRAME_SHIFT) /* 4 KiB */
@@ -26,19 +26,28 @@
 #define CHUNKS_MAX   ((uint32_t)1 << (ORDER_MAX - CHUNK_ORDER))
 
 /* What order[] says of a frame; where a buffer of order k starts it says k + 1. */
-#define LEDGER_NONE   0x00u /* no buffer starts here */
+#define LEDGER_NONE 0x00u /* no buffer starts here */
+#define LEDGER_MOVING \
+	0xfdu /* budd took a buffer out of a cache, and gave it to the map */
 #define LEDGER_INNER  0xfeu /* first frame of a later chunk of a large buffer */
 #define LEDGER_CLOSED 0xffu /* first frame of a chunk nobody used since it was opened */
 
 #define LEDGER_MARK_NONE UINT32_MAX /* low_mark: growing ahead is not armed */
 
-/* One page, and one cache line for each kind of reader. budd alone writes it. */
+/* Thread caches (cache.h): threads beyond do without. The pages of the first ones are locked;
+ * those of others are hot while their threads run, and cost a fault if they were not. */
+#define LEDGER_CACHES        256u
+#define LEDGER_CACHE_SIZE    2048u
+#define LEDGER_CACHES_LOCKED 4u
+
+/* One page, and one cache line for each kind of reader. budd alone writes it, but for the
+ * last line, which is the client's. */
 struct ledger_header {
 	uint64_t magic;
 	uint32_t version;
 	uint32_t chunks; /* that the arrays have room for */
-	uint32_t caches; /* thread caches that follow the arrays; none yet */
-	uint32_t caches_offset;
+	uint32_t caches; /* thread caches that may be used: LEDGER_CACHES or 0 */
+	uint32_t reserved;
 
 	_Alignas(64) _Atomic uint32_t queued; /* somebody waits: stand behind, ring */
 	_Atomic uint32_t open;                /* chunks below may have been opened */
@@ -51,10 +60,17 @@ struct ledger_header {
 	_Atomic uint64_t pinned;
 	_Atomic uint32_t blocks;
 	_Atomic uint32_t waiting;
-};
-static_assert(sizeof(struct ledger_header) == 192, "layout of the ledger");
 
-/* A view of a mapped ledger. `chunks` is the viewer's own knowledge, never the
+	_Alignas(64) _Atomic uint32_t caches_used; /* caches below may be in use */
+	_Atomic uint32_t
+	    entered; /* times that a thread without a cache went into the map */
+	_Atomic uint32_t left; /* ... and came out of it */
+};
+static_assert(sizeof(struct ledger_header) == 256, "layout of the ledger");
+
+struct bud_inline_cache;
+
+/* A view of a mapped ledger. `chunks` and `caches` are the viewer's own knowledge, never the
  * header's. */
 struct ledger {
 	struct ledger_header *header;
@@ -62,7 +78,9 @@ struct ledger {
 	_Atomic uint32_t *stamp;
 	_Atomic uint32_t *generation;
 	_Atomic uint8_t *order;
+	struct bud_inline_cache *cache;
 	uint32_t chunks;
+	uint32_t caches; /* LEDGER_CACHES, or 0: there are none to be used */
 };
 
 /* A range of chunks [from, to). */
@@ -93,8 +111,9 @@ size_t ledger_pages(
 /** ledger_resident() - bytes that must be locked while the chunks below @used are open
  */
 size_t ledger_resident(uint32_t chunks, uint32_t used);
-/** ledger_attach() - view a mapping of ledger_size(@chunks) bytes at @base */
-void ledger_attach(struct ledger *l, void *base, uint32_t chunks);
+/** ledger_attach() - view a mapping of ledger_size(@chunks) bytes at @base
+ * @caches:	LEDGER_CACHES, or 0: as if there were none */
+void ledger_attach(struct ledger *l, void *base, uint32_t chunks, uint32_t caches);
 /** ledger_init() - budd writes the header of a new ledger, whose pages are all zero */
 void ledger_init(struct ledger *l);
 /** ledger_order() - the order of the smallest buffer that holds @size_bytes >= 1 */
@@ -125,6 +144,23 @@ int ledger_take(struct ledger *l, unsigned int order, uint32_t *framep);
  * Return: 0, LEDGER_E_FOREIGN or LEDGER_E_TWICE
  */
 int ledger_give(struct ledger *l, uint32_t frame);
+/**
+ * ledger_take_many() - take up to @want buffers of one order, a swap for each word
+ * @fromp:	chunk to begin at; what is below is looked at last. Receives where to begin next
+ * @frames:	receives their first frames, the lowest first but for what lay below *@fromp
+ *
+ * Return: how many; above CHUNK_ORDER see ledger_take()
+ */
+uint32_t ledger_take_many(struct ledger *l, unsigned int order, uint32_t want,
+    uint32_t *fromp, uint32_t *frames);
+/**
+ * ledger_give_many() - ledger_give() @n buffers; neighbours in one word by one or
+ * @givenp:	receives how many of them are given; the next one is at fault
+ *
+ * Return: as ledger_give()
+ */
+int ledger_give_many(
+    struct ledger *l, const uint32_t *frames, uint32_t n, uint32_t *givenp);
 /** ledger_order_at() - the order of the buffer that starts at @frame, -1 if none does
  */
 int ledger_order_at(const struct ledger *l, uint32_t frame);
@@ -145,13 +181,32 @@ bool ledger_close_chunk(struct ledger *l, uint32_t chunk);
 /** ledger_reopen_chunk() - put back a chunk that was closed just now, generation
  * unchanged */
 void ledger_reopen_chunk(struct ledger *l, uint32_t chunk);
+/**
+ * ledger_is_quiet() - no thread stands between taking a buffer from the map and saying so in
+ * order[]
+ * @entriesp:	receives how often threads went there so far: nobody has been there between
+ *		two looks that both find it quiet and the same number
+ */
+bool ledger_is_quiet(const struct ledger *l, uint32_t *entriesp);
 /** ledger_chunk_is_open() - after a death in the midst of opening or closing this chunk:
- * was it open, or is it? Right unless a client's thread stands between taking the whole
- * chunk and saying so in order[] */
+ * was it open, or is it? Right where nobody stands in between: ledger_is_quiet() */
 bool ledger_chunk_is_open(const struct ledger *l, uint32_t chunk);
-/** ledger_set_queued() - raise or lower `queued`; after raising it, look at the map
- * again */
+/** ledger_set_queued() - raise or lower `queued`, and CACHE_QUEUED in all caches; after
+ * raising it, look at the map again */
 void ledger_set_queued(struct ledger *l, bool queued);
+/** ledger_give_begin() - a buffer of @order that came out of a cache is to be given to the map
+ * Return: false: there is no such buffer, and nothing to give */
+bool ledger_give_begin(struct ledger *l, uint32_t frame, unsigned int order);
+void ledger_give_end(struct ledger *l, uint32_t frame, unsigned int order);
+/** ledger_give_cancel() - ... is in its cache still: as if it had not begun */
+void ledger_give_cancel(struct ledger *l, uint32_t frame, unsigned int order);
+/** ledger_give_missing() - after a death between begin and end: which of its chunks were not
+ * given, as bits. Right where the ledger is quiet */
+uint32_t ledger_give_missing(
+    const struct ledger *l, uint32_t frame, unsigned int order);
+/** ledger_give_rest() - give those */
+void ledger_give_rest(
+    struct ledger *l, uint32_t frame, unsigned int order, uint32_t missing);
 /** ledger_is_empty() - no buffer in the range at this moment */
 bool ledger_is_empty(const struct ledger *l, struct chunk_range r);
 /** ledger_count_free() - free frames in the range */
@@ -182,6 +237,9 @@ struct ledger_plan {
 int ledger_plan_load(struct ledger_plan *p, const struct ledger *l, uint32_t opened);
 /** ledger_plan_extend() - as if @chunks free ones followed; 0 or -ENOMEM */
 int ledger_plan_extend(struct ledger_plan *p, uint32_t chunks);
+/** ledger_plan_add_cached() - as if all caches were emptied; frames beyond the copy are passed
+ * over */
+void ledger_plan_add_cached(struct ledger_plan *p, const struct ledger *l);
 /** ledger_plan_take() - take @count buffers of @order from the copy; false: not all fit
  */
 bool ledger_plan_take(struct ledger_plan *p, unsigned int order, uint32_t count);

@@ -104,6 +104,13 @@ on_tell(void *ctx, struct pool *p, enum core_news news, uint64_t bytes)
 	(void)bytes;
 }
 
+static bool
+on_barrier(void *ctx)
+{
+	(void)ctx;
+	return true;
+}
+
 static const struct core_ops ops = {
 	.pin = on_pin,
 	.unpin = on_unpin,
@@ -111,6 +118,7 @@ static const struct core_ops ops = {
 	.refuse = on_refuse,
 	.opened = on_opened,
 	.tell = on_tell,
+	.barrier = on_barrier,
 };
 
 /* The keeper pins what is asked for, up to @limit chunks. */
@@ -203,7 +211,7 @@ init_pool(struct session *s)
 
 	s->ledger = calloc(1, ledger_size(FAKE_CHUNKS));
 	ck_assert(record != NULL && s->ledger != NULL);
-	ledger_attach(&ledger, s->ledger, FAKE_CHUNKS);
+	ledger_attach(&ledger, s->ledger, FAKE_CHUNKS, LEDGER_CACHES);
 	ledger_init(&ledger);
 	pool_init(&s->pool, s->id, &s->limits, &ledger, record);
 	s->pool.shell = s;

@@ -70,7 +70,7 @@ make_ledger(struct fakebudd *f, uint32_t base, uint32_t chunks)
 	f->memory_size = chunks * CHUNK_SIZE;
 	f->memory_fd = memfd("fake-memory", f->memory_size, &f->memory);
 	f->ledger_fd = memfd("fake-ledger", ledger_size(chunks), &p);
-	ledger_attach(&f->ledger, p, chunks);
+	ledger_attach(&f->ledger, p, chunks, f->caches);
 	ledger_init(&f->ledger);
 	atomic_store(&f->ledger.header->base, base * CHUNK_SIZE);
 	atomic_store(&f->ledger.header->add, CHUNK_SIZE);
@@ -113,13 +113,25 @@ make_listener(struct fakebudd *f)
 	ck_assert_int_eq(listen(f->listener, 8), 0);
 }
 
-void
-fake_init(struct fakebudd *f, uint32_t base, uint32_t chunks)
+static void
+init(struct fakebudd *f, uint32_t base, uint32_t chunks, uint32_t caches)
 {
-	*f = (struct fakebudd){ .conn = -1 };
+	*f = (struct fakebudd){ .conn = -1, .caches = caches };
 	make_ledger(f, base, chunks);
 	make_listener(f);
 	make_answer(f, base);
+}
+
+void
+fake_init(struct fakebudd *f, uint32_t base, uint32_t chunks)
+{
+	init(f, base, chunks, 0);
+}
+
+void
+fake_init_caching(struct fakebudd *f, uint32_t base, uint32_t chunks)
+{
+	init(f, base, chunks, LEDGER_CACHES);
 }
 
 void

@@ -33,6 +33,8 @@ struct fakebudd {
 	uint64_t memory_size;
 	struct ledger ledger;
 	uint32_t opened; /* chunks */
+	uint32_t
+	    caches; /* that threads may use; 0, unless a test calls fake_init_caching() */
 
 	/* What it answers to HELLO. A test may change it before the client opens. */
 	union proto_msg answer;
@@ -46,6 +48,8 @@ struct fakebudd {
 
 /** fake_init() - a listening budd with @base chunks open of @chunks */
 void fake_init(struct fakebudd *f, uint32_t base, uint32_t chunks);
+/** fake_init_caching() - the same, and threads may keep buffers in caches */
+void fake_init_caching(struct fakebudd *f, uint32_t base, uint32_t chunks);
 void fake_fini(struct fakebudd *f);
 /** fake_answer() - accept one client and answer its HELLO, in a thread; join it */
 void fake_answer(struct fakebudd *f);

@@ -129,8 +129,15 @@ on_tell(void *ctx, struct pool *p, enum core_news news, uint64_t bytes)
 	must((news == CORE_PRESSURE) == (bytes == 0));
 }
 
+static bool
+on_barrier(void *ctx)
+{
+	(void)ctx;
+	return true;
+}
+
 static const struct core_ops ops = { on_pin, on_unpin, on_audit, on_grant, on_refuse,
-	on_opened, on_tell };
+	on_opened, on_tell, on_barrier };
 
 /* --- Steps --- */
 
@@ -302,7 +309,7 @@ open_side(struct side *s, uint32_t id)
 		.ledger = aligned_alloc(4096, ledger_size(CHUNKS)) };
 	must(s->record != NULL && s->ledger != NULL);
 	memset(s->ledger, 0, ledger_size(CHUNKS));
-	ledger_attach(&l, s->ledger, CHUNKS);
+	ledger_attach(&l, s->ledger, CHUNKS, LEDGER_CACHES);
 	ledger_init(&l);
 	pool_init(&s->pool, id, &limits, &l, s->record);
 	s->pool.shell = s;

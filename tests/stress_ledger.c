@@ -205,7 +205,7 @@ start(uint64_t seed, struct client *clients, struct budd *budd)
 	if (memory == NULL)
 		err(1, "aligned_alloc");
 	memset(memory, 0, ledger_size(CHUNKS));
-	ledger_attach(l, memory, CHUNKS);
+	ledger_attach(l, memory, CHUNKS, 0);
 	ledger_init(l);
 	for (uint32_t c = 0; c < BASE; c++)
 		ledger_open_chunk(l, c);

@@ -149,6 +149,13 @@ on_tell(void *ctx, struct pool *pool, enum core_news news, uint64_t bytes)
 		w->watch->told(w->watcher, of_pool(pool), news);
 }
 
+static bool
+on_barrier(void *ctx)
+{
+	((struct world *)ctx)->barriers++;
+	return true; /* the clients of a world run when it lets them */
+}
+
 static const struct core_ops ops = {
 	.pin = on_pin,
 	.unpin = on_unpin,
@@ -156,6 +163,7 @@ static const struct core_ops ops = {
 	.refuse = on_refuse,
 	.opened = on_opened,
 	.tell = on_tell,
+	.barrier = on_barrier,
 };
 
 /* --- Worlds and pools --- */
@@ -209,7 +217,7 @@ pool_create(struct world *w, const struct pool_limits *limits)
 	p->record = calloc(1, sizeof(*p->record));
 	p->ledger = aligned_alloc(4096, ledger_size(chunks));
 	memset(p->ledger, 0, ledger_size(chunks));
-	ledger_attach(&l, p->ledger, chunks);
+	ledger_attach(&l, p->ledger, chunks, LEDGER_CACHES);
 	ledger_init(&l);
 	pool_init(&p->pool, ++w->next_id, limits, &l, p->record);
 	p->pool.shell = p;

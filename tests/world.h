@@ -83,6 +83,7 @@ struct world_pool {
 TAILQ_HEAD(world_pools, world_pool);
 
 struct world {
+	uint64_t barriers; /* that the core asked for */
 	struct core core;
 	struct instant now;
 	struct world_pools pools;

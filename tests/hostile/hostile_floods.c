@@ -216,7 +216,7 @@ make_looking_dear(struct client *me, void *arg)
 	(void)arg;
 	raw_open(&r, &siege.d, "large");
 	bytes = raw_map_ledger(&r, &size);
-	ledger_attach(&ledger, bytes, LARGE / CHUNK_SIZE);
+	ledger_attach(&ledger, bytes, LARGE / CHUNK_SIZE, LEDGER_CACHES);
 	for (uint32_t c = 0; c < ledger.chunks; c++)
 		atomic_store(&ledger.free[c],
 		    c < ledger.chunks - PROTO_REQUESTS_MAX / CHUNK_FRAMES ? 0

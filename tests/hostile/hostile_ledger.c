@@ -41,8 +41,8 @@ scribbler_open(struct scribbler *s)
 	*s = (struct scribbler){ 0 };
 	raw_open(&s->raw, &siege.d, "scribbler");
 	s->bytes = raw_map_ledger(&s->raw, &s->size);
-	ledger_attach(
-	    &s->ledger, s->bytes, (uint32_t)(s->raw.welcome.memory_size / CHUNK_SIZE));
+	ledger_attach(&s->ledger, s->bytes,
+	    (uint32_t)(s->raw.welcome.memory_size / CHUNK_SIZE), LEDGER_CACHES);
 }
 
 static void

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Thread caches: a few buffers of each size in front of the free map, one cache for each
+ * thread, in the ledger. What is in one counts as free, and whoever waits can have it.
+ * bud-inline.h has the layout and the path that a hit takes; this is the rest. cache.c tells
+ * how and why it holds.
+ */
+#ifndef PROTO_CACHE_H
+#define PROTO_CACHE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bud-inline.h"
+#include "proto/ledger.h"
+
+/* Bits of `stop`. budd sets and clears the first two and TAKER; the owner clears TICK, too,
+ * and has OWNER. */
+#define CACHE_QUEUED 0x01u /* somebody waits: keep nothing back */
+#define CACHE_TICK   0x02u /* a tick has passed: give all of it back, and begin anew */
+#define CACHE_OWNER  0x04u /* the owner is at it without `busy`: nobody may take */
+#define CACHE_TAKER  0x08u /* somebody takes from it: the owner does without */
+#define CACHE_AWAY \
+	0x10u /* budd is away, and nobody else would look: not used any more */
+
+/* The owner's side: one thread, a cache of its own. */
+
+/** cache_setup() - set the capacities by the pool's wall; the cache is empty and nobody's */
+void cache_setup(struct bud_inline_cache *c, uint64_t wall);
+/** cache_claim() - begin work beyond a hit: nobody takes from it until cache_leave()
+ * Return: the bits of `stop` as they were; CACHE_TAKER among them: it was not to be had */
+uint32_t cache_claim(struct bud_inline_cache *c);
+/** cache_clear_tick() - the tick has been heard; claimed */
+void cache_clear_tick(struct bud_inline_cache *c);
+/** cache_leave() - end it
+ * Return: the bits that are left. With CACHE_QUEUED or CACHE_AWAY among them nothing may stay
+ * in it: claim it again, empty it, and look at ledger_queued() */
+uint32_t cache_leave(struct bud_inline_cache *c);
+/**
+ * cache_refill() - fill an empty stack of @order from the map, the lowest address on top
+ * @want:	buffers; at most half of the stack are taken
+ * @fromp:	chunk to begin at; receives the chunk to begin at the next time
+ *
+ * Claimed. Above CHUNK_ORDER look at ledger_queued() afterwards: see ledger_take().
+ *
+ * Return: buffers that were taken
+ */
+uint32_t cache_refill(struct ledger *l, struct bud_inline_cache *c, unsigned int order,
+    uint32_t want, uint32_t *fromp);
+/**
+ * cache_flush() - give all but the newest @keep buffers of @order back to the map; then look
+ * at ledger_queued()
+ * @badp:	receives the frame that was free already, or is no buffer
+ *
+ * Claimed. Return: 0, LEDGER_E_FOREIGN or LEDGER_E_TWICE as ledger_give()
+ */
+int cache_flush(struct ledger *l, struct bud_inline_cache *c, unsigned int order,
+    uint32_t keep, uint32_t *badp);
+/** cache_empty() - flush all of it; 0, or an error as cache_flush() */
+int cache_empty(struct ledger *l, struct bud_inline_cache *c, uint32_t *badp);
+
+/* Whoever takes from others' caches: budd, and the library when budd is away. Here a cache
+ * is hostile: what it says is bounded, read once, and checked against @opened. */
+
+/** ledger_caches() - caches that may have been used; never more than there are */
+uint32_t ledger_caches(const struct ledger *l);
+/** cache_frames() - frames in the cache that lie within @r */
+uint64_t cache_frames(const struct bud_inline_cache *c, struct chunk_range r);
+/** cache_raise() - set a bit of `stop`; true: it was set already */
+bool cache_raise(struct bud_inline_cache *c, uint32_t bit);
+void cache_lower(struct bud_inline_cache *c, uint32_t bit);
+/** cache_is_claimed() - its owner is at work beyond a hit */
+bool cache_is_claimed(const struct bud_inline_cache *c);
+/** cache_holds() - it looks as if there were something in it. Right only after a barrier */
+bool cache_holds(const struct bud_inline_cache *c);
+/** cache_seize() - claim it as a taker; then have all processors run a barrier, and look
+ * whether it is busy. false: its owner, or another taker, is at it */
+bool cache_seize(struct bud_inline_cache *c);
+/** cache_is_busy() - after the barrier: its owner is in the midst of a hit: leave it alone */
+bool cache_is_busy(const struct bud_inline_cache *c);
+/** cache_top() - the next buffer that would go: seized, not busy
+ * Return: false: there is none; else its order and frame */
+bool cache_top(
+    const struct bud_inline_cache *c, unsigned int *orderp, uint32_t *framep);
+/** cache_at() - the buffer at place @at of all that are in it
+ * Return: false: there is none */
+bool cache_at(const struct bud_inline_cache *c, uint32_t at, unsigned int *orderp,
+    uint32_t *framep);
+/** cache_drop() - remove it from the cache; the caller gives it to the map */
+void cache_drop(struct bud_inline_cache *c, unsigned int order);
+
+#endif
