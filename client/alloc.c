@@ -3,9 +3,10 @@
 /*
  * Allocating and freeing.
  *
- * The fast path: look at `queued`, take from the ledger, see whether the chunk is new to
- * us. No lock, no system call, no word to budd. Whoever finds nothing, or finds that
- * others queue, waits (wait.c).
+ * The fast path is the thread's cache, in the lines of bud-inline.h. Beyond it: look at
+ * `queued`, refill the cache from the map or take from the map, see whether the chunk is new
+ * to us. No lock, no system call, no word to budd. Whoever finds nothing, or finds that
+ * others queue, gives back what it keeps, and waits (wait.c).
  *
  * Everything that makes memory free looks at `queued` afterwards (bud__gave()). That is
  * bud_free(), and also a take of several buffers or chunks that lost one on its way and
@@ -21,6 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/cache.h"
 #include "client/link.h"
 #include "client/memory.h"
 #include "client/wait.h"
@@ -54,18 +56,42 @@ somebody_waits(const struct bud_pool *pool)
 		   atomic_load(&pool->crowded));
 }
 
+static bool
+is_cached(const struct bud__want *want)
+{
+	return want->count == 1 && want->order < BUD_INLINE_ORDERS;
+}
+
+/* What a thread keeps of other sizes may be what it lacks. */
+static bool
+take(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames,
+    struct bud__news *news)
+{
+	if (is_cached(want) && bud__cache_take(pool, want->order, frames, news))
+		return true;
+	/* Chunks, or buffers, may be put back on the way to others. */
+	news->gave = news->gave || want->order > CHUNK_ORDER || want->count > 1;
+	if (bud__take_frames(pool, want->order, want->count, frames, &news->belled))
+		return true;
+	if (!bud__cache_yield(pool))
+		return false;
+	news->gave = true;
+	return bud__take_frames(pool, want->order, want->count, frames, &news->belled);
+}
+
 bool
 bud__take_now(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames)
 {
-	bool belled = false, taken;
+	struct bud__news news = { false, false };
+	bool taken = false;
 
 	if (somebody_waits(pool))
-		return false;
-	taken = bud__take_frames(pool, want->order, want->count, frames, &belled);
-	if (belled)
+		news.gave = bud__cache_yield(pool);
+	else
+		taken = take(pool, want, frames, &news);
+	if (news.belled)
 		bud__ring(pool);
-	/* A row of chunks may have been put back on the way to another one. */
-	if (want->order > CHUNK_ORDER || (!taken && want->count > 1))
+	if (news.gave)
 		bud__gave(pool);
 	return taken;
 }
@@ -93,8 +119,8 @@ get(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames)
 	return bud__wait(pool, want, frames);
 }
 
-void *
-bud_alloc(struct bud_pool *pool, size_t size, int timeout_ms)
+static void *
+alloc_beyond(struct bud_pool *pool, size_t size, int timeout_ms)
 {
 	struct bud__want want;
 	uint32_t frame;
@@ -106,6 +132,15 @@ bud_alloc(struct bud_pool *pool, size_t size, int timeout_ms)
 		return NULL;
 	}
 	return bud__deliver(pool, want.order, frame);
+}
+
+void *
+bud_alloc(struct bud_pool *pool, size_t size, int timeout_ms)
+{
+	void *buf = bud_inline_take(pool, size);
+
+	return __builtin_expect(buf != NULL, 1) ? buf
+						: alloc_beyond(pool, size, timeout_ms);
 }
 
 int
@@ -140,8 +175,8 @@ offset_of(const struct bud_pool *pool, const void *buf, uint64_t *offsetp)
 	return true;
 }
 
-__attribute__((noreturn, cold)) static void
-bad_free(struct bud_pool *pool, const void *buf, const char *reason)
+void
+bud__bad_free(struct bud_pool *pool, const void *buf, const char *reason)
 {
 	char line[160];
 	int n;
@@ -166,24 +201,46 @@ why_foreign(const struct bud_pool *pool, uint64_t offset)
 	return "no buffer of this pool starts there";
 }
 
+static void
+give(struct bud_pool *pool, void *buf, uint64_t offset)
+{
+	switch (ledger_give(&pool->ledger, (uint32_t)(offset / FRAME_SIZE))) {
+	case LEDGER_E_FOREIGN:
+		bud__bad_free(pool, buf, why_foreign(pool, offset));
+	case LEDGER_E_TWICE:
+		bud__bad_free(pool, buf, "it is free already");
+	}
+}
+
+static void
+free_beyond(struct bud_pool *pool, void *buf)
+{
+	uint64_t offset;
+	int order;
+
+	if (atomic_load_explicit(&pool->forked, memory_order_relaxed))
+		return;
+	if (!offset_of(pool, buf, &offset))
+		bud__bad_free(pool, buf, "it is not in this pool");
+	if (offset % FRAME_SIZE != 0)
+		bud__bad_free(pool, buf, "it points into the middle of a buffer");
+	order = ledger_order_at(&pool->ledger, (uint32_t)(offset / FRAME_SIZE));
+	if (somebody_waits(pool))
+		bud__cache_yield(pool); /* and what is given now goes to the map */
+	else if (order >= 0 && order < (int)BUD_INLINE_ORDERS &&
+		 bud__cache_give(
+		     pool, (uint32_t)(offset / FRAME_SIZE), (unsigned int)order))
+		buf = NULL;
+	if (buf != NULL)
+		give(pool, buf, offset);
+	bud__gave(pool);
+}
+
 void
 bud_free(struct bud_pool *pool, void *buf)
 {
-	uint64_t offset;
-
-	if (buf == NULL || atomic_load_explicit(&pool->forked, memory_order_relaxed))
-		return;
-	if (!offset_of(pool, buf, &offset))
-		bad_free(pool, buf, "it is not in this pool");
-	if (offset % FRAME_SIZE != 0)
-		bad_free(pool, buf, "it points into the middle of a buffer");
-	switch (ledger_give(&pool->ledger, (uint32_t)(offset / FRAME_SIZE))) {
-	case LEDGER_E_FOREIGN:
-		bad_free(pool, buf, why_foreign(pool, offset));
-	case LEDGER_E_TWICE:
-		bad_free(pool, buf, "it is free already");
-	}
-	bud__gave(pool);
+	if (buf != NULL && !bud_inline_give(pool, buf))
+		free_beyond(pool, buf);
 }
 
 /* --- Asking --- */
@@ -215,14 +272,14 @@ bud_locate(struct bud_pool *pool, const void *buf, int *fdp, uint64_t *offsetp)
 	return 0;
 }
 
-/* Frames in buffers. A chunk that is wholly used starts with a buffer, or with the
+/* Frames in buffers; what lies in a cache is in none. A chunk that is wholly used starts with a buffer, or with the
  * inside of a large one; else it is closed, and its zeros mean that nobody may use it. */
 static uint64_t
 frames_used(const struct bud_pool *pool)
 {
 	const struct ledger *l = &pool->ledger;
 	uint32_t open = bud__memory_open(pool);
-	uint64_t frames = 0;
+	uint64_t frames = 0, cached;
 
 	for (uint32_t c = 0; c < open; c++) {
 		uint64_t free = ledger_count_free(l, (struct chunk_range){ c, c + 1 });
@@ -232,7 +289,8 @@ frames_used(const struct bud_pool *pool)
 		if (free > 0 || (first != LEDGER_NONE && first != LEDGER_CLOSED))
 			frames += CHUNK_FRAMES - free;
 	}
-	return frames;
+	cached = bud__cache_frames(pool);
+	return frames > cached ? frames - cached : 0;
 }
 
 int

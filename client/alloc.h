@@ -13,6 +13,9 @@ int bud__check(struct bud_pool *pool, size_t size, unsigned int count, int timeo
 /** bud__take_now() - take it if it is there and nobody queues; not locked */
 bool bud__take_now(
     struct bud_pool *pool, const struct bud__want *want, uint32_t *frames);
+/** bud__bad_free() - say which pointer it was, and why, and abort */
+__attribute__((noreturn, cold)) void bud__bad_free(
+    struct bud_pool *pool, const void *buf, const char *reason);
 /** bud__deliver() - the buffer at @frame, ready to be used */
 void *bud__deliver(struct bud_pool *pool, unsigned int order, uint32_t frame);
 

@@ -25,6 +25,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "client/cache.h"
 #include "client/debug.h"
 #include "client/request.h"
 #include "client/watch.h"
@@ -264,6 +265,7 @@ bud__away(struct bud_pool *pool)
 		(void)shutdown(pool->sock, SHUT_RDWR);
 	if (!pool->reading)
 		bud__detach(pool);
+	bud__caches_end(pool);
 	bud__serve_local(pool);
 	TAILQ_FOREACH_SAFE (r, &pool->waiting, entry, next)
 		if (r->want.timeout_ms == 0)

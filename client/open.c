@@ -23,6 +23,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "client/cache.h"
 #include "client/debug.h"
 #include "client/link.h"
 #include "client/memory.h"
@@ -364,7 +365,7 @@ open_at(struct bud_pool *pool, const struct sockaddr_un *address,
 	if (r != 0)
 		return r;
 	bud__memory_populate(pool, (struct chunk_range){ 0, bud__memory_open(pool) });
-	return 0;
+	return bud__caches_create(pool);
 }
 
 int

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/cache.h"
 #include "client/dispatch.h"
 #include "client/link.h"
 #include "client/memory.h"
@@ -43,6 +44,18 @@ void
 bud__pools_unlock(void)
 {
 	pthread_mutex_unlock(&pools_lock);
+}
+
+void
+bud__pools_each(void (*f)(struct bud_pool *pool, struct bud_inline_thread *arg),
+    struct bud_inline_thread *arg)
+{
+	struct bud_pool *pool;
+
+	bud__pools_lock();
+	LIST_FOREACH (pool, &pools, entry)
+		f(pool, arg);
+	bud__pools_unlock();
 }
 
 struct bud_pool *
@@ -154,6 +167,7 @@ in_child(void)
 
 	LIST_FOREACH (pool, &pools, entry) {
 		atomic_store(&pool->forked, true);
+		bud__caches_forked(pool);
 		close_all(pool);
 		/* Not mapped here: something else may come to lie there. */
 		pool->memory = NULL;
@@ -204,6 +218,7 @@ bud__pool_free(struct bud_pool *pool)
 	close_all(pool);
 	bud__pools_unlock();
 
+	bud__caches_free(pool);
 	free(pool->notes);
 	free(pool->blocks.list);
 	pthread_cond_destroy(&pool->left);
@@ -276,6 +291,7 @@ close_forked(struct bud_pool *pool)
 	LIST_REMOVE(pool, entry);
 	bud__pools_unlock();
 	free((void *)(uintptr_t)pool->seen); /* casts _Atomic away */
+	bud__caches_free(pool);
 	free(pool->notes);
 	free(pool->blocks.list);
 	free(pool);

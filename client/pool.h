@@ -23,7 +23,7 @@
 #include <sys/tree.h>
 #include <sys/types.h>
 
-#include "bud.h"
+#include "bud-inline.h"
 #include "client/blocks.h"
 #include "client/watch.h"
 #include "proto/ledger.h"
@@ -41,7 +41,11 @@ struct bud__note {
 	uint64_t tag;     /* or the offset */
 };
 
+struct bud__cache;
+
 struct bud_pool {
+	uint64_t id; /* first: bud-inline.h looks at it. Never used again */
+
 	/* The fast path. Written by bud_open() alone, but for the atomics. */
 	_Atomic bool forked;  /* the pool is our parent's, and not mapped here */
 	_Atomic bool away;    /* budd is gone, or not to be trusted; never back */
@@ -55,6 +59,7 @@ struct bud_pool {
 	uint64_t max_buffer;
 	_Atomic uint32_t
 	    *seen; /* the generation of each chunk that is populated here */
+	struct bud__cache *caches; /* LEDGER_CACHES of them; NULL: none are used */
 
 	int sock;
 	dev_t sock_dev; /* which socket that is: see bud__owns_descriptors() */
@@ -117,6 +122,9 @@ void bud__resume_cancel(int state);
 /** bud__pools_lock() - keep fork() out: descriptors and mappings are made under this */
 void bud__pools_lock(void);
 void bud__pools_unlock(void);
+/** bud__pools_each() - call @f for each pool, with the register locked */
+void bud__pools_each(void (*f)(struct bud_pool *pool, struct bud_inline_thread *arg),
+    struct bud_inline_thread *arg);
 /** bud__pools_find() - whose request is it? @requestp is written on success only
  * The register's lock is held, and the pool's in addition when it returns one. */
 struct bud_pool *bud__pools_find(uint64_t tag, struct bud__request **requestp);

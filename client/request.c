@@ -69,15 +69,20 @@ bud__take_frames(struct bud_pool *pool, unsigned int order, uint32_t count,
     uint32_t *frames, bool *belledp)
 {
 	uint32_t last = ((uint32_t)1 << order) - 1; /* frame of a buffer */
+	struct ledger_header *h = pool->ledger.header;
+	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
-		if (ledger_take(&pool->ledger, order, &frames[i]) != 0) {
-			put_back(pool, frames, i);
-			return false;
-		}
+	atomic_fetch_add(&h->entered, 1); /* see ledger_is_quiet() */
+	while (n < count && ledger_take(&pool->ledger, order, &frames[n]) == 0)
+		n++;
+	atomic_fetch_add(&h->left, 1);
+	if (n < count) {
+		put_back(pool, frames, n);
+		return false;
+	}
+	for (uint32_t i = 0; i < count; i++)
 		if (ledger_claim_mark(&pool->ledger, frames[i] + last))
 			*belledp = true;
-	}
 	return true;
 }
 
