@@ -19,6 +19,10 @@ struct options {
 	const char *socket;
 	bool json;
 	bool control_blocks;
+	/* of web */
+	const char *listen; /* NULL: the default */
+	const char *host;   /* NULL: no other name */
+	bool allow_remote;
 };
 
 /** status_command() - budctl status */
@@ -29,5 +33,7 @@ enum budctl_exit show_command(const struct options *o, char *const args[]);
 enum budctl_exit set_command(const struct options *o, char *const args[]);
 /** release_command() - budctl release [POOL] */
 enum budctl_exit release_command(const struct options *o, char *const args[]);
+/** web_command() - budctl web; ends on SIGTERM or SIGINT */
+enum budctl_exit web_command(const struct options *o, char *const args[]);
 
 #endif

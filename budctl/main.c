@@ -10,12 +10,14 @@
 
 #include "budctl/command.h"
 #include "budctl/terminal.h"
+#include "budctl/web.h"
 
 #define OPERANDS_MAX 32
 
 enum option_flag {
 	OPTION_JSON = 1 << 0,
 	OPTION_CONTROL_BLOCKS = 1 << 1,
+	OPTION_WEB = 1 << 2, /* --listen, --host, --allow-remote */
 };
 
 struct command {
@@ -41,6 +43,9 @@ static const struct command commands[] = {
 	    set_command, "change a pool, or the host, while budd runs" },
 	{ "release", "[POOL] [--json]", 0, 1, OPTION_JSON, release_command,
 	    "give idle blocks back now, of that pool or of all" },
+	{ "web", "[--listen ADDRESS:PORT] [--allow-remote] [--host NAME]", 0, 0,
+	    OPTION_WEB, web_command,
+	    "serve a page to look at, and /metrics, over TCP" },
 	{ "help", "", 0, 0, 0, help_command, "this text" },
 	{ "version", "", 0, 0, 0, version_command, "the version of budctl" },
 };
@@ -64,6 +69,11 @@ static const char help_options[] =
     "                    else " BUD_STATUS_SOCKET_PATH "\n"
     "  --json            print what budd answers, as JSON\n"
     "  --control-blocks  print the pool as BudCtl_t and Buddy_t\n"
+    "  --listen ADDRESS:PORT\n"
+    "                    where web listens; else " WEB_LISTEN_DEFAULT "\n"
+    "  --allow-remote    let web listen where other hosts can reach it\n"
+    "  --host NAME       another name of this host that a browser or scraper\n"
+    "                    may use for web\n"
     "  -h, --help        this text\n"
     "  -V, --version     the version of budctl\n"
     "\n"
@@ -133,6 +143,11 @@ check_options(const struct command *c, const struct options *o)
 		usage("--control-blocks means nothing to", c->name);
 		return false;
 	}
+	if ((o->listen != NULL || o->host != NULL || o->allow_remote) &&
+	    (c->options & OPTION_WEB) == 0) {
+		usage("--listen, --host and --allow-remote mean nothing to", c->name);
+		return false;
+	}
 	return true;
 }
 
@@ -176,12 +191,18 @@ default_socket(void)
 
 enum {
 	LONG_JSON = 256,
-	LONG_CONTROL_BLOCKS
+	LONG_CONTROL_BLOCKS,
+	LONG_LISTEN,
+	LONG_HOST,
+	LONG_ALLOW_REMOTE,
 };
 
 static const struct option long_options[] = {
 	{ "json", no_argument, NULL, LONG_JSON },
 	{ "control-blocks", no_argument, NULL, LONG_CONTROL_BLOCKS },
+	{ "listen", required_argument, NULL, LONG_LISTEN },
+	{ "host", required_argument, NULL, LONG_HOST },
+	{ "allow-remote", no_argument, NULL, LONG_ALLOW_REMOTE },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
@@ -217,6 +238,15 @@ parse_options(int argc, char **argv, struct options *o)
 			break;
 		case LONG_CONTROL_BLOCKS:
 			o->control_blocks = true;
+			break;
+		case LONG_LISTEN:
+			o->listen = optarg;
+			break;
+		case LONG_HOST:
+			o->host = optarg;
+			break;
+		case LONG_ALLOW_REMOTE:
+			o->allow_remote = true;
 			break;
 		case 'h':
 			return (int)help_command(o, NULL);
