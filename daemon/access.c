@@ -1,64 +1,85 @@
 /* SPDX-License-Identifier: ISC */
 
-/* Who may do what. */
+/* Users and groups. */
 #include "daemon/access.h"
 
-#include <grp.h>
-#include <pwd.h>
-#include <stddef.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/config.h"
 
-#define GROUPS_MAX 256
+#define GROUPS_FEW 64 /* and more take memory for a moment */
 
-static bool
-is_user(const char *name, uid_t uid)
+bool
+access_peer_of(int sock, struct access_peer *peer)
 {
-	const struct passwd *pw = name[0] != '\0' ? getpwnam(name) : NULL;
+	struct ucred cred;
+	socklen_t size = sizeof(cred);
 
-	return pw != NULL && pw->pw_uid == uid;
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &size) == -1)
+		return false;
+	*peer = (struct access_peer){ cred.uid, cred.gid, sock };
+	return true;
 }
 
 static bool
-is_in_group(const char *name, uid_t uid, gid_t gid)
+contains(const gid_t *groups, size_t n, gid_t wanted)
 {
-	const struct group *gr = name[0] != '\0' ? getgrnam(name) : NULL;
-	const struct passwd *pw;
-	gid_t groups[GROUPS_MAX], wanted;
-	int n = GROUPS_MAX;
-
-	if (gr == NULL)
-		return false;
-	wanted = gr->gr_gid;
-	if (wanted == gid)
-		return true;
-	if ((pw = getpwuid(uid)) == NULL ||
-	    getgrouplist(pw->pw_name, gid, groups, &n) == -1)
-		return false;
 	while (n > 0)
 		if (groups[--n] == wanted)
 			return true;
 	return false;
 }
 
-bool
-access_may_open(const struct config_pool *section, uid_t uid, gid_t gid)
+/* The kernel says how many there are when they do not fit. */
+static bool
+has_group(int sock, gid_t wanted)
 {
-	if (uid == 0 || (section->user[0] == '\0' && section->group[0] == '\0'))
+	gid_t few[GROUPS_FEW], *groups = few;
+	socklen_t size = sizeof(few);
+	bool found = false;
+	int r;
+
+	r = getsockopt(sock, SOL_SOCKET, SO_PEERGROUPS, few, &size);
+	if (r == -1 && errno == ERANGE && (groups = malloc(size)) != NULL)
+		r = getsockopt(sock, SOL_SOCKET, SO_PEERGROUPS, groups, &size);
+	if (r == 0)
+		found = contains(groups, size / sizeof(*groups), wanted);
+	if (groups != few)
+		free(groups);
+	return found;
+}
+
+static bool
+is_in_group(const struct access_peer *peer, gid_t wanted)
+{
+	if (wanted == CONFIG_NO_ID)
+		return false;
+	return peer->gid == wanted ||
+	       (peer->sock != -1 && has_group(peer->sock, wanted));
+}
+
+bool
+access_may_open(const struct config_pool *section, const struct access_peer *peer)
+{
+	if (peer->uid == 0 || (section->user[0] == '\0' && section->group[0] == '\0'))
 		return true;
-	return is_user(section->user, uid) || is_in_group(section->group, uid, gid);
+	return (section->uid != CONFIG_NO_ID && peer->uid == section->uid) ||
+	       is_in_group(peer, section->gid);
 }
 
 bool
-access_may_look(const struct config *c, uid_t uid, gid_t gid)
+access_may_tune(const struct config *c, const struct access_peer *peer)
 {
-	return c->status_group[0] == '\0' || access_may_tune(uid, gid) ||
-	       is_in_group(c->status_group, uid, gid);
+	return peer->uid == 0 || peer->uid == geteuid() ||
+	       is_in_group(peer, c->tuners_gid);
 }
 
 bool
-access_may_tune(uid_t uid, gid_t gid)
+access_may_look(const struct config *c, const struct access_peer *peer)
 {
-	return uid == 0 || uid == geteuid() || is_in_group(ACCESS_TUNERS, uid, gid);
+	return c->status_group[0] == '\0' || access_may_tune(c, peer) ||
+	       is_in_group(peer, c->status_gid);
 }

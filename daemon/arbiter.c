@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/config_pack.h"
 #include "daemon/events.h"
 #include "daemon/http.h"
 #include "daemon/log.h"
@@ -142,31 +143,46 @@ arbiter_on_pressure(void *arg)
 }
 
 static void
-watch_pressure(struct arbiter *a)
+watch_pressure(struct arbiter *a, struct pressure_sources *sources)
 {
 	pressure_free(a->pressure);
-	a->pressure = pressure_create(
-	    a->base, &arbiter_config(a)->host.pressure, arbiter_on_pressure, a);
+	a->pressure = pressure_create(a->base, sources, arbiter_on_pressure, a);
 }
 
 /* --- From the keeper --- */
 
+/* Those that are there follow the configuration, in their order. */
 static void
-arbiter_reload(struct arbiter *a, uint64_t host_wall)
+take_sources(
+    struct pressure_sources *sources, const struct channel_msg *msg, const int *fds)
 {
+	*sources = PRESSURE_NONE;
+	for (unsigned int i = 0; i < PRESSURE_SOURCES; i++)
+		if ((msg->sources & 1u << i) != 0)
+			sources->of[i] = (struct pressure_source){ *fds++,
+				(msg->talking & 1u << i) != 0 };
+}
+
+static void
+arbiter_reload(struct arbiter *a, const struct channel_msg *msg, const int *fds)
+{
+	struct pressure_sources sources;
 	struct config *config;
 	struct core_params params;
+	int r = config_unpack(fds[0], &config);
 
-	if (config_load(&config, a->spec.config_path, stderr) != 0) {
-		log_err("arbiter", "the configuration cannot be read by the arbiter");
+	close(fds[0]);
+	take_sources(&sources, msg, fds + 1);
+	watch_pressure(a, &sources);
+	if (r != 0) {
+		log_errno("arbiter", -r, "the new configuration is not taken");
 		return;
 	}
 	config_free(a->reloaded);
 	a->reloaded = config;
-	a->spec.host_wall = host_wall;
-	params = params_of(&config->host, host_wall);
+	a->spec.host_wall = msg->host_wall;
+	params = params_of(&config->host, msg->host_wall);
 	core_set_params(&a->core, &params, clock_now());
-	watch_pressure(a);
 	news_reloaded(a);
 }
 
@@ -252,7 +268,7 @@ on_message(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 		on_answer(a, msg, fds[0]);
 		return;
 	case CHANNEL_RELOAD:
-		arbiter_reload(a, msg->host_wall);
+		arbiter_reload(a, msg, fds);
 		return;
 	case CHANNEL_PING:
 		on_ping(a, msg);
@@ -316,7 +332,7 @@ arbiter_init(struct arbiter *a, const struct arbiter_spec *spec)
 	a->events = events_create(a->base, news_each_second, a);
 	if (spec->status_listener != -1)
 		a->http = http_create(a, spec->status_listener);
-	watch_pressure(a);
+	watch_pressure(a, &a->spec.pressure);
 	return event_add(a->from_keeper, NULL) == 0 ? 0 : -ENOMEM;
 }
 

@@ -15,6 +15,7 @@
 #include "daemon/clock.h"
 #include "daemon/config.h"
 #include "daemon/core.h"
+#include "daemon/pressure.h"
 
 struct event;
 struct event_base;
@@ -22,7 +23,6 @@ struct events;
 struct evhttp;
 struct http;
 struct outq;
-struct pressure;
 struct session;
 
 TAILQ_HEAD(session_list, session);
@@ -34,11 +34,11 @@ struct arbiter_spec {
 	int records;         /* memfd of the records */
 	uint32_t slots;
 	pid_t keeper_pid;
-	uint32_t restarts;       /* deaths of arbiters before this one */
-	struct instant started;  /* when budd started */
-	uint64_t host_wall;      /* the keeper's; changes with a reload */
-	const char *config_path; /* NULL: the default */
+	uint32_t restarts;      /* deaths of arbiters before this one */
+	struct instant started; /* when budd started */
+	uint64_t host_wall;     /* the keeper's; changes with a reload */
 	const struct config *config;
+	struct pressure_sources pressure;
 };
 
 struct arbiter {

@@ -11,7 +11,8 @@
  *   PINNED id, pinned, error                     (the keeper adds the descriptors)
  *   UNPINNED id, pinned                        END id                session and pool
  *   AUDITED id, what was not locked, error     AUDIT id, from, to    one slice
- *   RELOAD host_wall; the configuration changed
+ *   RELOAD host_wall + configuration           another configuration
+ *     [, sources of pressure]
  *   PING foreign                               PONG waiting        it is alive
  *
  * The keeper answers CREATE, PIN, UNPIN and AUDIT, in their order, each once; answers about a
@@ -25,7 +26,8 @@
 
 #include "proto/messages.h"
 
-#define CHANNEL_FDS_MAX 3u /* socket, pidfd, ledger */
+#define CHANNEL_FDS_MAX 3u  /* socket, pidfd, ledger; configuration, two sources */
+#define CHANNEL_COMMAND 16u /* bytes of a command's name, with its NUL */
 
 enum channel_type {
 	CHANNEL_SESSION = 1,
@@ -61,9 +63,12 @@ struct channel_msg {
 	pid_t pid; /* SESSION: the peer, as the kernel told it */
 	uid_t uid;
 	gid_t gid;
-	uint64_t host_wall; /* RELOAD: bytes */
-	uint32_t foreign;   /* PING: pools of another budd, which the keeper holds */
-	uint64_t waiting;   /* PONG: requests that queue, of all pools */
+	char command[CHANNEL_COMMAND]; /* SESSION: of the peer, for the log */
+	uint64_t host_wall;            /* RELOAD: bytes */
+	uint32_t sources; /* RELOAD: of pressure, a bit each: there is a descriptor */
+	uint32_t talking; /* RELOAD: ... and it is one that talks */
+	uint32_t foreign; /* PING: pools of another budd, which the keeper holds */
+	uint64_t waiting; /* PONG: requests that queue, of all pools */
 	char name[PROTO_NAME_SIZE]; /* CREATE, SESSION: of the pool */
 	struct proto_welcome welcome;
 };

@@ -10,6 +10,8 @@
 #include "daemon/config.h"
 
 #include <assert.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +20,22 @@
 #include "daemon/config_section.h"
 #include "daemon/config_text.h"
 #include "daemon/config_value.h"
+
+static uid_t
+uid_of(const char *user)
+{
+	const struct passwd *pw = user[0] != '\0' ? getpwnam(user) : NULL;
+
+	return pw != NULL ? pw->pw_uid : CONFIG_NO_ID;
+}
+
+static gid_t
+gid_of(const char *group)
+{
+	const struct group *gr = group[0] != '\0' ? getgrnam(group) : NULL;
+
+	return gr != NULL ? gr->gr_gid : CONFIG_NO_ID;
+}
 
 /* Returns false when out of memory; @c can be freed then too. */
 static bool
@@ -40,8 +58,12 @@ fill(struct config *c, const struct config_sections *all)
 		if (pool == NULL)
 			return false;
 		*pool = s->pool;
+		pool->uid = uid_of(pool->user);
+		pool->gid = gid_of(pool->group);
 		STAILQ_INSERT_TAIL(&c->pools, pool, entry);
 	}
+	c->status_gid = gid_of(c->status_group);
+	c->tuners_gid = gid_of(CONFIG_TUNERS);
 	return true;
 }
 

@@ -34,6 +34,8 @@
 #define CONFIG_BLOCKS_MAX   1000u      /* blocks that a pool may have at its wall_max */
 #define CONFIG_SECTIONS_MAX 1000u      /* of all files together */
 #define CONFIG_FILE_MAX     (1u << 20) /* bytes of a file */
+#define CONFIG_TUNERS       "budadm"   /* whose members may change a living budd */
+#define CONFIG_NO_ID        UINT32_MAX /* nobody's uid, no group's gid */
 #define CONFIG_ERRORS_MAX   100u       /* errors told; the others are counted */
 
 /* A trigger of the kernel's (PSI): tasks stalled for memory so long within a window. */
@@ -74,6 +76,8 @@ struct config_pool {
 	char name[PROTO_NAME_SIZE];
 	char user[64];     /* who may open it; empty: anybody */
 	char group[64];    /* or who is in this group; empty: anybody */
+	uid_t uid;         /* of these names, as they were when the file was read; */
+	gid_t gid;         /* CONFIG_NO_ID: there is none */
 	uint64_t base;     /* 1M, or the wall if that is smaller */
 	uint64_t add;      /* a sixteenth of the wall, at least 1M, at most the wall */
 	uint64_t wall;     /* as given; 64M, or the host's wall if that is smaller */
@@ -89,10 +93,13 @@ struct config_pool {
 	bool check_idle;     /* yes */
 };
 
+/* Flat but for the list: config_pack() copies it byte for byte. */
 struct config {
 	struct config_host host;
 	STAILQ_HEAD(, config_pool) pools; /* "default" always among them */
 	char status_group[64];   /* [status] group; empty: everybody may look */
+	gid_t status_gid;        /* CONFIG_NO_ID: there is none */
+	gid_t tuners_gid;        /* of CONFIG_TUNERS; CONFIG_NO_ID: there is none */
 	int64_t queued_event_ns; /* 1s: who waits longer is told of in /v1/events */
 };
 

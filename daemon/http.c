@@ -9,17 +9,17 @@
  * number of pools, is made again only when that costs less than a fifth of the time since,
  * or when something was changed.
  *
- * Everybody who may connect may look. Who may change something is asked of the kernel, for
- * each request, before its body is read.
+ * Who asks is told by the kernel, for each request, before its body is read: everybody who
+ * may connect may look, or the group that budd.conf names; few may change something.
  *
  * Requests that evhttp cannot read are answered by evhttp itself, 400 or 501, in HTML.
  */
 #include "daemon/http.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -334,7 +334,7 @@ reason(int code)
 		return "a pool's id is a number";
 	case HTTP_FORBIDDEN:
 		return "only root, the user that budd runs as, and members of the "
-		       "group " ACCESS_TUNERS
+		       "group " CONFIG_TUNERS
 		       " may change anything, and, where budd.conf "
 		       "has a [status] group, only these and its members may look";
 	case HTTP_TOO_MANY:
@@ -380,22 +380,31 @@ add_headers(struct evhttp_request *req, size_t length)
 }
 
 static bool
-find_peer(struct evhttp_request *req, struct ucred *peerp)
+find_peer(struct evhttp_request *req, struct access_peer *peer)
 {
 	struct evhttp_connection *connection = evhttp_request_get_connection(req);
-	int sock = bufferevent_getfd(evhttp_connection_get_bufferevent(connection));
-	socklen_t size = sizeof(*peerp);
 
-	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, peerp, &size) == 0;
+	return access_peer_of(
+	    bufferevent_getfd(evhttp_connection_get_bufferevent(connection)), peer);
+}
+
+/* Also of paths that do not exist. */
+static int
+refuse_to_look(
+    const struct config *config, const struct access_peer *peer, struct exchange *x)
+{
+	snprintf(x->why->text, sizeof(x->why->text),
+	    "uid %u may not look: [status] group in budd.conf is %s, and membership "
+	    "counts from the next login on",
+	    peer->uid, config->status_group);
+	return HTTP_FORBIDDEN;
 }
 
 static int
-change(const struct route *route, const struct ucred *peer, struct exchange *x)
+change(const struct route *route, struct exchange *x)
 {
 	struct evbuffer *in = evhttp_request_get_input_buffer(x->req);
 
-	if (!access_may_tune(peer->uid, peer->gid))
-		return HTTP_FORBIDDEN;
 	x->body_size = evbuffer_get_length(in);
 	x->body = (const char *)evbuffer_pullup(in, -1);
 	if (x->body == NULL) {
@@ -409,24 +418,26 @@ change(const struct route *route, const struct ucred *peer, struct exchange *x)
 static int
 answer(struct exchange *x)
 {
+	const struct config *config = arbiter_config(x->http->arbiter);
 	struct evhttp_request *req = x->req;
 	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(req));
 	enum evhttp_cmd_type method = evhttp_request_get_command(req);
 	const struct route *route = path != NULL ? find_route(path, &x->rest) : NULL;
-	struct ucred peer;
+	struct access_peer peer;
 
-	if (route == NULL)
-		return HTTP_NOTFOUND;
 	if (!find_peer(req, &peer))
 		return HTTP_FORBIDDEN;
+	if (!access_may_look(config, &peer))
+		return refuse_to_look(config, &peer, x);
 	x->uid = peer.uid;
-	if (!access_may_look(arbiter_config(x->http->arbiter), peer.uid, peer.gid))
-		return HTTP_FORBIDDEN;
+	if (route == NULL)
+		return HTTP_NOTFOUND;
 	if (route->get != NULL &&
 	    (method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD))
 		return route->get(x);
 	if (route->change != NULL && method == route->changes_by)
-		return change(route, &peer, x);
+		return access_may_tune(config, &peer) ? change(route, x)
+						      : HTTP_FORBIDDEN;
 	evhttp_add_header(
 	    evhttp_request_get_output_headers(req), "Allow", route->methods);
 	return HTTP_BADMETHOD;

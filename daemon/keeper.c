@@ -31,6 +31,7 @@
 #include "daemon/arbiter.h"
 #include "daemon/channel.h"
 #include "daemon/config.h"
+#include "daemon/config_pack.h"
 #include "daemon/heap.h"
 #include "daemon/hostwall.h"
 #include "daemon/largepages.h"
@@ -64,6 +65,18 @@ struct keeper {
 
 /* --- To the arbiter --- */
 
+/* The descriptors of a RELOAD are made for it. */
+static void
+drop_mail(struct keeper *k)
+{
+	struct channel_mail *m = &k->mail;
+
+	for (unsigned int i = 0; m->msg.type == CHANNEL_RELOAD && i < m->nfds; i++)
+		close(m->fds[i]);
+	m->nfds = 0;
+	k->mail_waits = false;
+}
+
 static void
 flush_mail(struct keeper *k)
 {
@@ -75,8 +88,7 @@ flush_mail(struct keeper *k)
 	r = wire_send(k->channel, &m->msg, sizeof(m->msg), m->fds, m->nfds);
 	if (r == WIRE_E_AGAIN)
 		return;
-	k->mail_waits =
-	    false; /* if the arbiter is gone, its successor learns otherwise */
+	drop_mail(k); /* if the arbiter is gone, its successor learns otherwise */
 	if (r < 0)
 		log_errno("keeper", -r, "cannot send to the arbiter");
 }
@@ -95,7 +107,22 @@ tell_reload(struct keeper *k)
 {
 	struct channel_mail mail = { .msg = { .type = CHANNEL_RELOAD,
 					 .host_wall = k->vault.host_wall } };
+	struct pressure_sources sources;
+	int fd = config_pack(k->spec.config);
 
+	if (fd < 0) {
+		log_errno("keeper", -fd, "the arbiter cannot be told of the reload");
+		return;
+	}
+	mail.fds[mail.nfds++] = fd;
+	pressure_open(&sources, &k->spec.config->host.pressure);
+	for (unsigned int i = 0; i < PRESSURE_SOURCES; i++) {
+		if (sources.of[i].fd == -1)
+			continue;
+		mail.fds[mail.nfds++] = sources.of[i].fd;
+		mail.msg.sources |= 1u << i;
+		mail.msg.talking |= (uint32_t)sources.of[i].talks << i;
+	}
 	tell(k, &mail);
 }
 
@@ -181,7 +208,8 @@ close_channel(struct keeper *k)
 	if (k->channel != -1)
 		close(k->channel);
 	k->channel = -1;
-	k->mail_waits = false;
+	if (k->mail_waits)
+		drop_mail(k);
 }
 
 static void
@@ -195,7 +223,6 @@ run_arbiter(struct keeper *k, int channel)
 		.restarts = k->vault.table->restarts,
 		.started = k->started,
 		.host_wall = k->vault.host_wall,
-		.config_path = k->spec.config_path,
 		.config = k->spec.config };
 	sigset_t none;
 
@@ -206,6 +233,7 @@ run_arbiter(struct keeper *k, int channel)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGINT, SIG_IGN); /* a terminal's goes to both; the keeper decides */
 	signal(SIGHUP, SIG_IGN); /* likewise: the keeper sends RELOAD */
+	pressure_open(&spec.pressure, &k->spec.config->host.pressure);
 	_exit(arbiter_main(&spec));
 }
 

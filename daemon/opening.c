@@ -110,6 +110,7 @@ opening_on_hello(struct session *s, const union proto_msg *msg)
 {
 	const struct proto_hello *m = &msg->hello;
 	const struct config *config = arbiter_config(s->arbiter);
+	const struct access_peer peer = { s->uid, s->gid, s->sock };
 	const struct config_pool *section;
 	struct channel_msg create = {
 		.type = CHANNEL_CREATE, .id = s->id, .slot = s->slot
@@ -128,7 +129,7 @@ opening_on_hello(struct session *s, const union proto_msg *msg)
 		return;
 	}
 	section = config_pool_find(config, s->name);
-	if (!access_may_open(section, s->uid, s->gid)) {
+	if (!access_may_open(section, &peer)) {
 		snprintf(reason, sizeof(reason),
 		    "uid %u may not open pool \"%s\" (user, group of its section)",
 		    s->uid, section->name);

@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,22 +34,6 @@ static void session_on_later(evutil_socket_t fd, short events, void *arg);
 
 /* --- Life --- */
 
-static void
-read_command(struct session *s)
-{
-	char path[32];
-	ssize_t n;
-	int fd;
-
-	strlcpy(s->command, "?", sizeof(s->command));
-	snprintf(path, sizeof(path), "/proc/%d/comm", s->pid);
-	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) == -1)
-		return;
-	if ((n = read(fd, s->command, sizeof(s->command) - 1)) > 0)
-		s->command[s->command[n - 1] == '\n' ? n - 1 : n] = '\0';
-	close(fd);
-}
-
 static struct session *
 session_new(struct arbiter *a, const struct channel_msg *msg, int sock, int pidfd)
 {
@@ -66,7 +49,7 @@ session_new(struct arbiter *a, const struct channel_msg *msg, int sock, int pidf
 	s->gid = msg->gid;
 	s->sock = sock;
 	s->pidfd = pidfd;
-	read_command(s);
+	strlcpy(s->command, msg->command, sizeof(s->command));
 	s->out = outq_create(a->base, sock, OUT_MAX);
 	s->on_sock =
 	    event_new(a->base, sock, EV_READ | EV_PERSIST, session_on_readable, s);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -146,6 +147,23 @@ vault_pools(const struct vault *v)
 	return n;
 }
 
+/* For the log, and the arbiter may open nothing. Anything may be in it but a NUL. */
+static void
+read_command(pid_t pid, char command[CHANNEL_COMMAND])
+{
+	char path[32];
+	ssize_t n;
+	int fd;
+
+	strlcpy(command, "?", CHANNEL_COMMAND);
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) == -1)
+		return;
+	if ((n = read(fd, command, CHANNEL_COMMAND - 1)) > 0)
+		command[command[n - 1] == '\n' ? n - 1 : n] = '\0';
+	close(fd);
+}
+
 static void
 session_mail(const struct vault *v, uint32_t slot, struct channel_mail *mail)
 {
@@ -162,6 +180,7 @@ session_mail(const struct vault *v, uint32_t slot, struct channel_mail *mail)
 		.fds = { h->sock, h->pidfd },
 		.nfds = 2,
 	};
+	read_command(s->pid, mail->msg.command);
 	if (h->pidfd == -1) { /* a kernel without: something has to fill the place */
 		mail->fds[1] = h->sock;
 		mail->msg.error = ENOSYS;

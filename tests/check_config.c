@@ -3,13 +3,16 @@
 /* budd.conf: defaults, limits from both sides, and what is said of each mistake. */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/config.h"
+#include "daemon/config_pack.h"
 #include "daemon/config_value.h"
 
 #define NITEMS(a) (sizeof(a) / sizeof((a)[0]))
@@ -1198,6 +1201,46 @@ START_TEST(nothing_is_nothing_to_free)
 }
 END_TEST
 
+/* --- Handed on --- */
+
+START_TEST(another_process_gets_the_same)
+{
+	struct config *other;
+	int fd;
+
+	ck_assert_int_eq(
+	    parse("[host]\nwall=1G\n[status]\ngroup=daemon\n"
+		  "[pool x]\nuser=daemon\nwall=8M\n[pool y]\ngroup=root\n"),
+	    0);
+	fd = config_pack(config);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, "x", 1), -1);
+	ck_assert_int_eq(config_unpack(fd, &other), 0);
+	close(fd);
+	ck_assert_uint_eq(other->host.wall, 1024 * 1024 * 1024);
+	ck_assert_str_eq(other->status_group, "daemon");
+	ck_assert_uint_eq(other->status_gid, 1);
+	ck_assert_str_eq(config_pool_find(other, "x")->name, "x");
+	ck_assert_uint_eq(config_pool_find(other, "x")->uid, 1);
+	ck_assert_uint_eq(config_pool_find(other, "x")->gid, CONFIG_NO_ID);
+	ck_assert_uint_eq(config_pool_find(other, "y")->gid, 0);
+	ck_assert_str_eq(config_pool_find(other, "z")->name, "default");
+	config_free(other);
+}
+END_TEST
+
+START_TEST(what_is_no_configuration_is_not_taken)
+{
+	struct config *other;
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	ck_assert_int_eq(write(fd, "x", 1), 1);
+	ck_assert_int_eq(config_unpack(fd, &other), -EPROTO);
+	ck_assert_int_lt(config_unpack(-1, &other), 0);
+	close(fd);
+}
+END_TEST
+
 static TCase *
 values_case(void)
 {
@@ -1218,6 +1261,8 @@ texts_case(void)
 	TCase *t = tcase_create("texts");
 
 	tcase_add_checked_fixture(t, NULL, tear_down);
+	tcase_add_test(t, another_process_gets_the_same);
+	tcase_add_test(t, what_is_no_configuration_is_not_taken);
 	tcase_add_loop_test(t, an_empty_file_means_the_defaults_and_says_nothing, 0, 6);
 	tcase_add_loop_test(
 	    t, what_is_not_given_follows_from_what_is, 0, (int)NITEMS(derived));

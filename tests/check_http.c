@@ -4,18 +4,16 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
 
-#include "daemon/access.h"
 #include "daemon/seats.h"
 #include "tests/fake_server.h"
 
@@ -469,7 +467,7 @@ START_TEST(others_may_look_and_change_nothing)
 		return;
 	ck_assert_int_eq(code(ask_as(NOBODY, NOBODY, "{\"weight\":5}")), 403);
 	ck_assert_ptr_nonnull(strstr(answer, "403 Forbidden"));
-	ck_assert_ptr_nonnull(strstr(body(answer), ACCESS_TUNERS));
+	ck_assert_ptr_nonnull(strstr(body(answer), CONFIG_TUNERS));
 	ck_assert_int_eq(code(ask_as(NOBODY, NOBODY, "garbage")), 403);
 	sock = connect_as(NOBODY, NOBODY);
 	ck_assert_int_eq(code(send_body(sock, "POST", "/v1/release", "", 0)), 403);
@@ -504,38 +502,80 @@ START_TEST(user_that_budd_runs_as_may_change_it)
 }
 END_TEST
 
-/* A group file of our own, for this process and its children. */
-static bool
-have_group(const char *line)
-{
-	char path[] = "/tmp/bud-group-XXXXXX";
-	int fd = mkstemp(path);
-	bool ok;
+#define SOME_GROUP 54321
 
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(write(fd, line, strlen(line)), (ssize_t)strlen(line));
-	ck_assert_int_eq(fchmod(fd, 0644), 0);
-	close(fd);
-	ok = unshare(CLONE_NEWNS) == 0 &&
-	     mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-	     mount(path, "/etc/group", NULL, MS_BIND, NULL) == 0;
-	unlink(path);
-	return ok;
+static void
+fill_with_tuners(struct fake *f)
+{
+	fill(f);
+	f->config.tuners_gid = SOME_GROUP;
+}
+
+static void
+fill_with_watchers(struct fake *f)
+{
+	fill(f);
+	strlcpy(f->config.status_group, "watchers", sizeof(f->config.status_group));
+	f->config.status_gid = SOME_GROUP;
+}
+
+/* With so many groups beside, the one that counts the last. */
+static int
+connect_as_member(uid_t uid, gid_t gid, size_t others)
+{
+	gid_t *groups = calloc(others + 1, sizeof(*groups));
+	int sock;
+
+	ck_assert_ptr_nonnull(groups);
+	for (size_t i = 0; i < others; i++)
+		groups[i] = (gid_t)(1000 + i);
+	groups[others] = SOME_GROUP;
+	ck_assert_int_eq(syscall(SYS_setgroups, others + 1, groups), 0);
+	sock = connect_as(uid, gid);
+	ck_assert_int_eq(syscall(SYS_setgroups, 0, NULL), 0);
+	free(groups);
+	return sock;
+}
+
+static int
+look_from(int sock)
+{
+	say(sock, "GET /v1/pools/7 HTTP/1.1\r\nConnection: close\r\n\r\n");
+	return code(listen_to(sock));
+}
+
+static int
+tune_from(int sock)
+{
+	return code(send_body(sock, "PATCH", "/v1/pools/7", "{\"weight\":5}", 12));
 }
 
 START_TEST(member_of_budadm_may_change_it)
 {
 	if (!is_root(__func__))
 		return;
-	if (!have_group(ACCESS_TUNERS ":x:54321:daemon\n")) {
-		printf("skip: %s: no mount namespace: %s\n", __func__, strerror(errno));
-		return;
-	}
 	fake_server_stop(&server);
-	fake_server_start(&server, fill);
-	ck_assert_int_eq(code(ask_as(DAEMON, DAEMON, "{\"weight\":5}")), 200);
-	ck_assert_int_eq(code(ask_as(NOBODY, 54321, "{\"weight\":6}")), 200);
-	ck_assert_int_eq(code(ask_as(NOBODY, NOBODY, "{\"weight\":7}")), 403);
+	fake_server_start(&server, fill_with_tuners);
+	ck_assert_int_eq(tune_from(connect_as_member(NOBODY, NOBODY, 0)), 200);
+	ck_assert_int_eq(tune_from(connect_as_member(NOBODY, NOBODY, 63)), 200);
+	ck_assert_int_eq(tune_from(connect_as_member(NOBODY, NOBODY, 1000)), 200);
+	ck_assert_int_eq(tune_from(connect_as(NOBODY, SOME_GROUP)), 200);
+	ck_assert_int_eq(tune_from(connect_as(NOBODY, NOBODY)), 403);
+}
+END_TEST
+
+START_TEST(where_a_group_may_look_others_may_not)
+{
+	if (!is_root(__func__))
+		return;
+	fake_server_stop(&server);
+	fake_server_start(&server, fill_with_watchers);
+	ck_assert_int_eq(look_from(connect_as_member(NOBODY, NOBODY, 3)), 200);
+	ck_assert_int_eq(tune_from(connect_as_member(NOBODY, NOBODY, 3)), 403);
+	ck_assert_int_eq(look_from(connect_as(NOBODY, NOBODY)), 403);
+	ck_assert_ptr_nonnull(strstr(body(answer), "group in budd.conf is watchers"));
+	ck_assert_int_eq(tune_from(connect_as(NOBODY, NOBODY)), 403);
+	ck_assert_int_eq(look_from(connect_as(0, 0)), 200);
 }
 END_TEST
 
@@ -784,6 +824,7 @@ add_cases(Suite *s)
 	tcase_add_test(changes, others_may_look_and_change_nothing);
 	tcase_add_test(changes, user_that_budd_runs_as_may_change_it);
 	tcase_add_test(changes, member_of_budadm_may_change_it);
+	tcase_add_test(changes, where_a_group_may_look_others_may_not);
 	suite_add_tcase(s, changes);
 	tcase_add_checked_fixture(hostile, setup, teardown);
 	tcase_set_timeout(hostile, 20);

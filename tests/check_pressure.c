@@ -63,13 +63,15 @@ teardown(void)
 static bool
 watch(const struct config_pressure *config)
 {
+	struct pressure_sources sources;
 	FILE *log = tmpfile();
 	int saved = dup(STDERR_FILENO);
 	size_t n;
 
 	ck_assert(log != NULL && saved != -1);
 	dup2(fileno(log), STDERR_FILENO);
-	pressure = pressure_create(base, config, on_pressure, &calls);
+	pressure_open(&sources, config);
+	pressure = pressure_create(base, &sources, on_pressure, &calls);
 	dup2(saved, STDERR_FILENO);
 	close(saved);
 	rewind(log);

@@ -155,7 +155,9 @@ fake_init(struct fake *f)
 		.release_ticks = 120,
 		.idle_ticks = 600 };
 
-	*f = (struct fake){ .config.host.clients_max = 1000 };
+	*f = (struct fake){ .config = { .host.clients_max = 1000,
+				.status_gid = CONFIG_NO_ID,
+				.tuners_gid = CONFIG_NO_ID } };
 	f->arbiter.spec = (struct arbiter_spec){ .keeper_pid = 4242,
 		.host_wall = (uint64_t)4 << 30,
 		.restarts = 2,
