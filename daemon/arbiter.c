@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +18,9 @@
 #include "daemon/news.h"
 #include "daemon/outq.h"
 #include "daemon/pressure.h"
+#include "daemon/privileges.h"
 #include "daemon/record.h"
+#include "daemon/sandbox.h"
 #include "daemon/session.h"
 #include "proto/wire.h"
 
@@ -368,8 +369,8 @@ arbiter_main(const struct arbiter_spec *spec)
 	int r;
 
 	setproctitle("arbiter");
-	prctl(PR_SET_DUMPABLE, 0);
-	if ((r = arbiter_init(&a, spec)) != 0) {
+	if ((r = privileges_of_arbiter()) != 0 || (r = arbiter_init(&a, spec)) != 0 ||
+	    (r = sandbox_enter(SANDBOX_ARBITER, log_is_syslog())) != 0) {
 		log_errno("arbiter", -r, "cannot start");
 		return 1;
 	}

@@ -2,7 +2,7 @@
 
 /*
  * A configuration as a descriptor. The keeper reads budd.conf and looks names up; an arbiter
- * may open no file and ask nobody, and gets the result: after a reload both have the same.
+ * asks nobody, and gets the result: after a reload both have the same.
  */
 #ifndef DAEMON_CONFIG_PACK_H
 #define DAEMON_CONFIG_PACK_H

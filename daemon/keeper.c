@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -36,7 +35,9 @@
 #include "daemon/hostwall.h"
 #include "daemon/largepages.h"
 #include "daemon/log.h"
+#include "daemon/privileges.h"
 #include "daemon/pulse.h"
+#include "daemon/sandbox.h"
 #include "daemon/systemd.h"
 #include "daemon/vault.h"
 #include "proto/wire.h"
@@ -548,13 +549,16 @@ keeper_main(const struct keeper_spec *spec)
 
 	if (r == 0 && (k.signals = open_signals()) == -1)
 		r = -errno;
+	if (r == 0)
+		r = privileges_hide(); /* the vault has opened its page map */
+	if (r == 0)
+		r = sandbox_enter(SANDBOX_KEEPER, log_is_syslog());
 	if (r != 0) {
 		log_errno("keeper", -r, "cannot start");
 		vault_fini(&k.vault);
 		return 1;
 	}
 	k.vault.user_clients = spec->config->host.user_clients;
-	prctl(PR_SET_DUMPABLE, 0);
 	note_pages(spec->config);
 	pulse_init(&k.pulse);
 	start_arbiter(&k);

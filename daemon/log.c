@@ -68,6 +68,12 @@ log_init(bool foreground)
 		openlog(LOG_IDENT, LOG_PID | LOG_NDELAY, LOG_DAEMON);
 }
 
+bool
+log_is_syslog(void)
+{
+	return sink == SINK_SYSLOG;
+}
+
 void
 log_debug_token(const char *token)
 {

@@ -29,6 +29,8 @@
  * Opens what it needs at once, so that it may be called before a sandbox closes.
  */
 void log_init(bool foreground);
+/** log_is_syslog() - lines go to syslog, not to stderr */
+bool log_is_syslog(void);
 /** log_debug_token() - let log_debug() speak for one token; NULL: none, "all": each */
 void log_debug_token(const char *token);
 

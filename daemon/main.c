@@ -21,6 +21,7 @@
 #include "daemon/largepages.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
+#include "daemon/privileges.h"
 #include "daemon/store.h"
 #include "proto/ledger.h"
 
@@ -242,6 +243,10 @@ main(int argc, char **argv)
 	    "version %s, host wall %llu bytes, clients at %s, status at %s",
 	    PACKAGE_VERSION, (unsigned long long)spec.host_wall, o.socket_path,
 	    o.status_path);
+	if ((r = privileges_of_keeper()) != 0) {
+		close_listeners();
+		errc(1, -r, "privileges");
+	}
 	spec.config_path = o.config_path;
 	spec.store = &store;
 	spec.client_listener = clients.fd;

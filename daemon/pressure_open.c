@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 
 /* Where memory pressure is told of: files and sockets, opened and given their triggers. Not
- * the arbiter's work, which may open nothing. */
+ * the arbiter's work, which may open nothing to write. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -147,7 +147,7 @@ vault_pools(const struct vault *v)
 	return n;
 }
 
-/* For the log, and the arbiter may open nothing. Anything may be in it but a NUL. */
+/* For the log. Anything may be in it but a NUL. */
 static void
 read_command(pid_t pid, char command[CHANNEL_COMMAND])
 {
