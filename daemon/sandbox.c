@@ -127,6 +127,7 @@ static const struct rule keepers[] = {
 	WHEN(fcntl, IS(1, F_ADD_SEALS)),
 	WHEN(fcntl, IS(1, F_GET_SEALS)),
 	ANY(get_mempolicy),
+	ANY(getrusage), /* how many faults a slice took: its page size */
 	ANY(lseek),
 	ANY(mbind),
 	ANY(memfd_create),
