@@ -30,6 +30,7 @@
 #include "daemon/arbiter.h"
 #include "daemon/events.h"
 #include "daemon/json.h"
+#include "daemon/metrics.h"
 #include "daemon/news.h"
 #include "daemon/seats.h"
 #include "daemon/session.h"
@@ -56,6 +57,9 @@ struct http {
 	struct seats *seats;
 	char *status; /* as it was made last */
 	struct instant status_until;
+	char *metrics; /* likewise */
+	enum metrics_form metrics_form;
+	struct instant metrics_until;
 };
 
 /* A request, on its way to an answer. */
@@ -203,6 +207,47 @@ get_pool(const struct exchange *x)
 	return code == HTTP_OK ? add_json(x->out, status_pool(s)) : code;
 }
 
+static void
+make_metrics(struct http *h, enum metrics_form form)
+{
+	struct instant start = clock_now(), end;
+	struct evbuffer *out = evbuffer_new();
+
+	free(h->metrics);
+	h->metrics = NULL;
+	if (out != NULL && metrics_write(out, h->arbiter, form) == 0 &&
+	    evbuffer_add(out, "", 1) == 0) {
+		size_t size = evbuffer_get_length(out);
+
+		if ((h->metrics = malloc(size)) != NULL)
+			evbuffer_remove(out, h->metrics, size);
+	}
+	if (out != NULL)
+		evbuffer_free(out);
+	end = clock_now();
+	h->metrics_form = form;
+	h->metrics_until = instant_add(end, (end.ns - start.ns) * STATUS_SHARES);
+}
+
+static int
+get_metrics(const struct exchange *x)
+{
+	struct http *h = x->http;
+	const char *accept =
+	    evhttp_find_header(evhttp_request_get_input_headers(x->req), "Accept");
+	enum metrics_form form = metrics_form(accept);
+
+	if (h->metrics == NULL || h->metrics_form != form ||
+	    !instant_before(clock_now(), h->metrics_until))
+		make_metrics(h, form);
+	if (h->metrics == NULL)
+		return HTTP_INTERNAL;
+	evbuffer_add(x->out, h->metrics, strlen(h->metrics));
+	evhttp_add_header(evhttp_request_get_output_headers(x->req), "Content-Type",
+	    metrics_type(form));
+	return HTTP_OK;
+}
+
 static bool
 has_samples(const struct exchange *x)
 {
@@ -277,6 +322,7 @@ static const struct route routes[] = {
 	{ "/v1/host", get_host, change_host, EVHTTP_REQ_PATCH, "GET, HEAD, PATCH" },
 	{ "/v1/pools", get_pools, NULL, 0, "GET, HEAD" },
 	{ "/v1/pools/", get_pool, change_pool, EVHTTP_REQ_PATCH, "GET, HEAD, PATCH" },
+	{ "/metrics", get_metrics, NULL, 0, "GET, HEAD" },
 	{ "/v1/events", get_events, NULL, 0, "GET, HEAD" },
 	{ "/v1/release", NULL, release, EVHTTP_REQ_POST, "POST" },
 };
@@ -375,7 +421,8 @@ add_headers(struct evhttp_request *req, size_t length)
 
 	snprintf(text, sizeof(text), "%zu", length);
 	evhttp_add_header(headers, "Content-Length", text);
-	evhttp_add_header(headers, "Content-Type", "application/json");
+	if (evhttp_find_header(headers, "Content-Type") == NULL)
+		evhttp_add_header(headers, "Content-Type", "application/json");
 	evhttp_add_header(headers, "Cache-Control", "no-store");
 }
 
@@ -534,5 +581,6 @@ http_free(struct http *h)
 		evhttp_free(h->evhttp);
 	seats_free(h->seats);
 	cJSON_free(h->status);
+	free(h->metrics);
 	free(h);
 }

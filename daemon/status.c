@@ -289,18 +289,10 @@ status_pools(const struct arbiter *a)
 
 /* --- The host --- */
 
-struct totals {
-	uint64_t pools;
-	uint64_t pinned; /* bytes, ledgers included */
-	uint64_t ledgers;
-	uint64_t waiting; /* requests */
-	uint64_t clients;
-};
-
-static struct totals
-totals_count(const struct arbiter *a)
+struct status_totals
+status_totals(const struct arbiter *a)
 {
-	struct totals t = { 0 };
+	struct status_totals t = { 0 };
 	const struct session *s;
 
 	TAILQ_FOREACH (s, &a->sessions, entry) {
@@ -312,6 +304,7 @@ totals_count(const struct arbiter *a)
 		t.pools++;
 		t.pinned += pool_charge(p, p->pinned);
 		t.ledgers += pool_charge(p, p->pinned) - p->pinned * CHUNK_SIZE;
+		t.used += pool_used(p);
 		t.waiting += p->queue.length;
 	}
 	return t;
@@ -367,7 +360,7 @@ cJSON *
 status_host(const struct arbiter *a)
 {
 	cJSON *o = cJSON_CreateObject();
-	struct totals t = totals_count(a);
+	struct status_totals t = status_totals(a);
 
 	if (json_put_number(o, "wall", a->core.params.host_wall) &&
 	    json_put_number(o, "wall_enforced", a->spec.host_wall) &&
@@ -389,22 +382,18 @@ status_host(const struct arbiter *a)
 uint64_t
 status_clients(const struct arbiter *a)
 {
-	return totals_count(a).clients;
+	return status_totals(a).clients;
 }
 
 bool
 status_put_totals(cJSON *o, const struct arbiter *a)
 {
-	struct totals t = totals_count(a);
-	uint64_t used = 0;
-	const struct pool *p;
+	struct status_totals t = status_totals(a);
 
-	TAILQ_FOREACH (p, &a->core.pools, entry)
-		used += pool_used(p);
 	return json_put_number(o, "pools", t.pools) &&
 	       json_put_number(o, "wall", a->core.params.host_wall) &&
 	       json_put_number(o, "pinned", t.pinned) &&
-	       json_put_number(o, "used", used) &&
+	       json_put_number(o, "used", t.used) &&
 	       json_put_number(o, "waiting", t.waiting) &&
 	       json_put_number(o, "starved", a->core.starved);
 }

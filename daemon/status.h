@@ -35,6 +35,16 @@ uint64_t status_clients(const struct arbiter *a);
 const char *status_waits_for(const struct core *c, const struct pool *p);
 /** status_put_budd() - "version", "pid", "uptime_s", "restarts"; false: no memory */
 bool status_put_budd(cJSON *o, const struct arbiter *a);
+/** status_totals() - over all pools; walks each ledger */
+struct status_totals {
+	uint64_t pools;
+	uint64_t pinned; /* bytes, ledgers included */
+	uint64_t ledgers;
+	uint64_t used;    /* as clients say */
+	uint64_t waiting; /* requests */
+	uint64_t clients;
+};
+struct status_totals status_totals(const struct arbiter *a);
 /** status_put_totals() - "pools", "wall", "pinned", "used", "waiting", "starved" */
 bool status_put_totals(cJSON *o, const struct arbiter *a);
 

@@ -164,6 +164,26 @@ START_TEST(pool_is_found_by_its_id)
 }
 END_TEST
 
+START_TEST(metrics_are_openmetrics_unless_only_text_is_wanted)
+{
+	int sock = fake_server_connect(&server);
+
+	ck_assert_int_eq(code(get("/metrics")), 200);
+	ck_assert_ptr_nonnull(strstr(answer, "application/openmetrics-text"));
+	ck_assert_ptr_nonnull(strstr(answer, "\n# TYPE budd_queued counter\n"));
+	ck_assert_ptr_nonnull(strstr(answer, "\nbudd_queued_total 0\n"));
+	ck_assert_ptr_nonnull(
+	    strstr(answer, "\nbudd_pool_pinned_bytes{id=\"7\",pool=\"media\","));
+	ck_assert_str_eq(answer + strlen(answer) - 6, "# EOF\n");
+	say(sock, "GET /metrics HTTP/1.1\r\nAccept: text/plain\r\n"
+		  "Connection: close\r\n\r\n");
+	ck_assert_int_eq(code(listen_to(sock)), 200);
+	ck_assert_ptr_nonnull(strstr(answer, "text/plain; version=0.0.4"));
+	ck_assert_ptr_nonnull(strstr(answer, "\n# TYPE budd_queued_total counter\n"));
+	ck_assert_ptr_null(strstr(answer, "# EOF"));
+}
+END_TEST
+
 START_TEST(query_is_passed_over)
 {
 	ck_assert_int_eq(code(get("/v1/status?pretty=1")), 200);
@@ -804,6 +824,7 @@ add_cases(Suite *s)
 	tcase_add_test(t, pools_are_listed_by_id_and_name);
 	tcase_add_test(t, pool_is_found_by_its_id);
 	tcase_add_test(t, query_is_passed_over);
+	tcase_add_test(t, metrics_are_openmetrics_unless_only_text_is_wanted);
 	tcase_add_test(t, head_has_the_length_and_no_body);
 	tcase_add_loop_test(t, wrong_path_is_an_error_in_json, 0, WRONG);
 	tcase_add_loop_test(
