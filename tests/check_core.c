@@ -826,7 +826,8 @@ START_TEST(a_pool_may_close_in_the_midst_of_anything)
 	if (_i > 2) {
 		world_fail_turn(w, p);
 		world_drop(w, p);
-		ck_assert(shrink_start(&w->core, &p->pool, RELEASE_OPERATOR)); /* mid-release */
+		ck_assert(shrink_start(
+		    &w->core, &p->pool, RELEASE_OPERATOR)); /* mid-release */
 	}
 	world_close(w, p);
 	ck_assert_uint_eq(w->core.committed, 0);

@@ -83,7 +83,9 @@ for section in host pool status; do
 	same "keys of [$section]"
 done
 
-sed -n 's/^\t\(bud_[a-z_]*\);/\1/p' "$source"/client/libbud*.map >"$dir/program"
+# bud_inline_* is what bud-inline.h is made of; bud_alloc(3) tells of the header.
+sed -n 's/^\t\(bud_[a-z_]*\);/\1/p' "$source"/client/libbud*.map |
+	grep -v '^bud_inline_' >"$dir/program"
 sed -n 's/^\.Nm \(bud_[a-z_]*\).*/\1/p' "$man"/bud_*.3 >"$dir/page"
 same "functions of libbud"
 cp "$dir/page" "$dir/program"
