@@ -22,6 +22,7 @@
 #define NOTICE_MAX 4096
 #define LISTENERS  2
 #define END        "X"
+#define SETTLE     "X-SETTLE"
 
 /* --- Notices --- */
 
@@ -66,6 +67,7 @@ heed(struct manager *m, char *text, const int *fds, unsigned int n)
 		m->ready += strcmp(line, "READY=1") == 0;
 		m->reloading += strcmp(line, "RELOADING=1") == 0;
 		m->alive += strcmp(line, "WATCHDOG=1") == 0;
+		m->settled += strcmp(line, SETTLE) == 0;
 		if (strncmp(line, "FDNAME=", 7) == 0)
 			name = line + 7;
 		else if (strncmp(line, "STATUS=", 7) == 0)
@@ -200,11 +202,35 @@ listen_at(const char *path, int type)
 	return high;
 }
 
+static unsigned int
+read_count(struct manager *m, const unsigned int *count)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&m->lock);
+	n = *count;
+	pthread_mutex_unlock(&m->lock);
+	return n;
+}
+
+/* Takes in all that the last budd has sent, before there is another: so does systemd. */
+static void
+settle(struct manager *m)
+{
+	unsigned int settled = read_count(m, &m->settled);
+	struct sockaddr_un a;
+	socklen_t len = address_of(m, &a);
+
+	ck_assert_int_eq(sendto(m->notices, SETTLE, sizeof(SETTLE) - 1, 0,
+			     (struct sockaddr *)&a, len),
+	    sizeof(SETTLE) - 1);
+	eventually(read_count(m, &m->settled) != settled);
+}
+
 void
 manager_launch(struct manager *m)
 {
-	/* What a dead one had said is heard before another one says anything. */
-	nap();
+	settle(m);
 	daemon_launch(&m->d);
 }
 
@@ -289,17 +315,6 @@ manager_kept(struct manager *m, const char *name)
 	pthread_mutex_lock(&m->lock);
 	for (unsigned int i = 0; i < m->kept_count; i++)
 		n += name == NULL || strcmp(m->kept[i].name, name) == 0;
-	pthread_mutex_unlock(&m->lock);
-	return n;
-}
-
-static unsigned int
-read_count(struct manager *m, const unsigned int *count)
-{
-	unsigned int n;
-
-	pthread_mutex_lock(&m->lock);
-	n = *count;
 	pthread_mutex_unlock(&m->lock);
 	return n;
 }

@@ -36,6 +36,7 @@ struct manager {
 	unsigned int ready;
 	unsigned int reloading;
 	unsigned int alive;
+	unsigned int settled;
 	char status[256];
 	int listener[2]; /* clients, status */
 };
