@@ -234,6 +234,8 @@ on_answer(struct arbiter *a, const struct channel_msg *msg, int fd)
 		session_on_created(s, msg->error, fd);
 	else if (msg->type == CHANNEL_AUDITED)
 		session_on_audited(s, msg);
+	else if (msg->type == CHANNEL_UNWELCOMED)
+		session_refuse(s, msg->error, "budd cannot send the client its memory");
 	else if (msg->type == CHANNEL_PINNED)
 		session_on_pinned(s, msg);
 	else
@@ -266,6 +268,7 @@ on_message(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 	case CHANNEL_PINNED:
 	case CHANNEL_UNPINNED:
 	case CHANNEL_AUDITED:
+	case CHANNEL_UNWELCOMED:
 		on_answer(a, msg, fds[0]);
 		return;
 	case CHANNEL_RELOAD:

@@ -10,12 +10,14 @@
  *   CREATED id, error + ledger                 WELCOME id, the client's message
  *   PINNED id, pinned, error                     (the keeper adds the descriptors)
  *   UNPINNED id, pinned                        END id                session and pool
+ *   UNWELCOMED id, error
  *   AUDITED id, what was not locked, error     AUDIT id, from, to    one slice
  *   RELOAD host_wall + configuration           another configuration
  *     [, sources of pressure]
  *   PING foreign                               PONG waiting        it is alive
  *
- * The keeper answers CREATE, PIN, UNPIN and AUDIT, in their order, each once; answers about a
+ * The keeper answers CREATE, PIN, UNPIN and AUDIT, in their order, each once, and a WELCOME
+ * that the client cannot be sent; answers about a
  * session that the arbiter has ended meanwhile are passed over.
  */
 #ifndef DAEMON_CHANNEL_H
@@ -45,13 +47,14 @@ enum channel_type {
 	CHANNEL_AUDITED,
 	CHANNEL_PING,
 	CHANNEL_PONG,
+	CHANNEL_UNWELCOMED,
 };
 
 struct channel_msg {
 	uint32_t type;
 	uint32_t id;   /* of the session, and so of its pool; never used twice */
 	uint32_t slot; /* of the table, and of the records */
-	int32_t error; /* CREATED, PINNED, AUDITED: a positive errno */
+	int32_t error; /* CREATED, PINNED, AUDITED, UNWELCOMED: a positive errno */
 	uint32_t from; /* PIN, UNPIN, AUDIT: chunks */
 	uint32_t to;
 	uint32_t chunks;     /* CREATE, SESSION: length of the memory; 0: no pool yet */

@@ -258,7 +258,8 @@ vault_admit(struct vault *v, int sock, struct channel_mail *mail)
 	s->uid = peer.uid;
 	s->gid = peer.gid;
 	s->heap = HEAP_PAGE;
-	s->chunks = s->pinned = 0;
+	s->chunks = 0;
+	s->pinned = 0;
 	atomic_store(&s->state, SLOT_SESSION);
 	v->sessions++;
 	session_mail(v, i, mail);
@@ -524,22 +525,28 @@ store_pool(struct vault *v, uint32_t slot, struct holding *h)
 	note_store(v, r);
 }
 
-/* A client that does not take its welcome, the first message of all, gets no other. */
-static void
+/* The first message of all finds room, unless the client is gone or the kernel short; then
+ * nobody has the memory yet, and it goes.
+ * Return: 0 or a negative errno */
+static int
 welcome(struct vault *v, struct slot *s, const struct channel_msg *m)
 {
 	struct holding *h = &v->holdings[m->slot];
 	int fds[] = { h->heap.memory, h->heap.ledger };
+	int r;
 
 	if (atomic_load(&s->state) != SLOT_POOL)
-		return;
+		return 0;
 	store_pool(v, m->slot, h);
-	if (wire_send(h->sock, &m->welcome, sizeof(m->welcome), fds, 2) == 0) {
+	r = wire_send(h->sock, &m->welcome, sizeof(m->welcome), fds, 2);
+	if (r == 0) {
 		atomic_store(&s->state, SLOT_OPEN);
-		return;
+		return 0;
 	}
 	unstore(v, m->slot);
-	shutdown(h->sock, SHUT_RDWR);
+	if (r == WIRE_E_CLOSED)
+		return -EPIPE;
+	return r == WIRE_E_AGAIN ? -ENOBUFS : r;
 }
 
 /* --- What the arbiter asks --- */
@@ -579,8 +586,8 @@ vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *ma
 		audit_slice(v, s, h, m, mail);
 		return true;
 	case CHANNEL_WELCOME:
-		welcome(v, s, m);
-		return false;
+		answer(mail, CHANNEL_UNWELCOMED, m, s, welcome(v, s, m));
+		return mail->msg.error != 0;
 	case CHANNEL_END:
 		end_session(v, s, h);
 		return false;
@@ -593,6 +600,7 @@ vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *ma
 	case CHANNEL_RELOAD:
 	case CHANNEL_PING:
 	case CHANNEL_PONG:
+	case CHANNEL_UNWELCOMED:
 		break;
 	}
 	log_err("keeper", "the arbiter sent a message of type %u", m->type);

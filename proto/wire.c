@@ -17,10 +17,13 @@ union control {
 	char bytes[CMSG_SPACE(WIRE_FDS_MAX * sizeof(int))];
 };
 
+/* A kernel that is short of memory, or of room for descriptors under way, has it again by and
+ * by; the message is not lost meanwhile, and whoever waits to send looks again. */
 static int
 wire_error(int error)
 {
-	if (error == EAGAIN || error == EWOULDBLOCK)
+	if (error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS ||
+	    error == ENOMEM || error == ETOOMANYREFS)
 		return WIRE_E_AGAIN;
 	if (error == EPIPE || error == ECONNRESET || error == ENOTCONN)
 		return WIRE_E_CLOSED;

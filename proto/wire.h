@@ -11,7 +11,7 @@
 
 #define WIRE_FDS_MAX 4u /* descriptors with one record */
 
-#define WIRE_E_AGAIN  1 /* would wait */
+#define WIRE_E_AGAIN  1 /* would wait, or the kernel is short of memory */
 #define WIRE_E_CLOSED 2 /* the peer is gone, or sent an empty record */
 #define WIRE_E_BAD \
 	3 /* larger than the buffer, or descriptors that were not expected \
