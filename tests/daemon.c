@@ -206,13 +206,14 @@ daemon_suite(Suite *suite)
 
 /* Opened before a user who may not walk to it is taken on. */
 static int
-open_budd(void)
+open_budd(const struct daemon *d)
 {
 	const char *dir = getenv("BUD_BUILD");
+	const char *program = d->program != NULL ? d->program : "budd";
 	char path[512];
 	int fd, high;
 
-	snprintf(path, sizeof(path), "%s/budd", dir != NULL ? dir : ".");
+	snprintf(path, sizeof(path), "%s/%s", dir != NULL ? dir : ".", program);
 	fd = open(path, O_PATH | O_CLOEXEC);
 	ck_assert_msg(
 	    fd != -1, "%s: %s (BUD_BUILD names its directory)", path, strerror(errno));
@@ -240,7 +241,7 @@ become(const struct daemon *d)
 static pid_t
 spawn(const struct daemon *d, char *const *argv, int out)
 {
-	int budd = open_budd();
+	int budd = open_budd(d);
 	pid_t pid = fork();
 
 	ck_assert_int_ne(pid, -1);

@@ -26,9 +26,10 @@
 #define SIZEOF_ARRAY(a) (sizeof(a) / sizeof((a)[0]))
 
 struct daemon {
-	/* As whom; set before daemon_start(). */
-	uid_t uid;        /* 0: as we are */
-	uint64_t memlock; /* RLIMIT_MEMLOCK, bytes; 0: as ours */
+	/* What and as whom; set before daemon_start(). */
+	const char *program; /* in the build's directory; NULL: budd */
+	uid_t uid;           /* 0: as we are */
+	uint64_t memlock;    /* RLIMIT_MEMLOCK, bytes; 0: as ours */
 	void (*in_child)(
 	    void *arg); /* called just before budd is, or NULL; see manager.c */
 	void *in_child_arg;

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * A host that is short of something: each call that budd makes for a client fails once, the
+ * first of its kind, the second, and so on until a whole life passes without; and some fail
+ * until further notice. Each time the client has its answer, and not by its own deadline;
+ * afterwards budd serves it as if nothing had been, holds what it held, and a client beside
+ * it has kept its bytes and been served.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/client_process.h"
+#include "tests/daemon.h"
+#include "tests/faults.h"
+
+#define CHUNK    (256 * KIB)
+#define WALL     MIB
+#define BUFS     (WALL / CHUNK)
+#define NTH_MAX  400
+#define IN_CI_MS 1500 /* that one kind of failure may take; a soak takes them all */
+
+#define CONFIG                                                    \
+	"[host]\ntick = 5ms\nrelease_period = 10ms\nidle = 5ms\n" \
+	"[pool default]\nbase = 256K\nadd = 256K\nwall = 1M\nwall_max = 1M\n"
+
+static struct daemon d;
+static struct daemon_snapshot before;
+static struct faults *faults;
+static struct client neighbour;
+
+/* --- Who lives beside it --- */
+
+static void
+keep_and_work(struct client *me, void *arg)
+{
+	struct bud_pool *pool = open_pool(&d, "neighbour");
+	void *kept = bud_alloc(pool, CHUNK / 2, 0), *buf;
+	uint64_t rounds = 0;
+
+	(void)arg;
+	must(kept != NULL);
+	paint(kept, CHUNK / 2, 1);
+	client_say(me, "at work");
+	for (; !client_heard(me); rounds++) {
+		buf = bud_alloc(pool, CHUNK / 2, 0);
+		must(buf != NULL);
+		paint(buf, CHUNK / 2, rounds);
+		nap();
+		must(painted(buf, CHUNK / 2, rounds));
+		must(painted(kept, CHUNK / 2, 1));
+		bud_free(pool, buf);
+	}
+	for (size_t i = 0; i < BUFS - 1; i++) /* and it can still grow */
+		must(bud_alloc(pool, CHUNK, PATIENCE_MS) != NULL);
+	bud_close(pool);
+	must(rounds > 0);
+}
+
+/* --- A life --- */
+
+/* What an answer may be when the host is short. */
+static bool
+is_clear(int error)
+{
+	switch (error) {
+	case ENOMEM:
+	case EAGAIN:
+	case ENOBUFS:
+	case EMFILE:
+	case ENFILE:
+	case ENOSPC:
+	case EPERM:
+	case ENOTCONN:
+	case ECONNREFUSED:
+	case ECONNRESET:
+		return true;
+	}
+	return false;
+}
+
+static void
+expect_answer(int error, int64_t since, const char *what)
+{
+	ck_assert_msg(error == 0 || is_clear(error), "%s: %s", what, strerror(error));
+	ck_assert_msg(now_ms() - since < PATIENCE_MS / 2, "%s: no answer", what);
+}
+
+static int
+try_open(struct bud_pool **poolp)
+{
+	struct bud_config config = {
+		.size = sizeof(config), .socket = d.socket, .pool = "victim"
+	};
+	int64_t since = now_ms();
+	int r = bud_open(poolp, &config);
+
+	expect_answer(-r, since, "bud_open");
+	return r;
+}
+
+/* Fills the pool to its wall, waits there in vain, and gives all back.
+ * Return: how much of that failed */
+static unsigned int
+live(void)
+{
+	struct bud_pool *pool;
+	unsigned int failed = 0;
+	void *bufs[BUFS];
+	int64_t since;
+
+	if (try_open(&pool) != 0)
+		return 1;
+	for (size_t i = 0; i < BUFS; i++) {
+		since = now_ms();
+		bufs[i] = bud_alloc(pool, CHUNK, PATIENCE_MS);
+		expect_answer(bufs[i] != NULL ? 0 : errno, since, "bud_alloc");
+		failed += bufs[i] == NULL;
+		if (bufs[i] != NULL)
+			paint(bufs[i], CHUNK, i);
+	}
+	if (failed == 0) {
+		ck_assert_ptr_null(bud_alloc(pool, CHUNK, 2));
+		ck_assert_msg(errno == ETIMEDOUT || is_clear(errno),
+		    "bud_alloc at the wall: %s", strerror(errno));
+	}
+	for (size_t i = 0; i < BUFS; i++) {
+		ck_assert(bufs[i] == NULL || painted(bufs[i], CHUNK, i));
+		bud_free(pool, bufs[i]);
+	}
+	bud_hint(pool, BUD_TRANSFER_END);
+	bud_close(pool);
+	return failed;
+}
+
+/* --- The faults --- */
+
+struct fault {
+	const char *name;
+	enum fault_call call;
+	bool in_arbiter;
+	int error;
+};
+
+static void
+arm(const struct fault *f, uint32_t nth, bool for_good)
+{
+	faults->in_arbiter = f->in_arbiter;
+	faults->error = f->error;
+	faults->nth = nth;
+	faults->for_good = for_good;
+	atomic_store(&faults->seen, 0);
+	atomic_store(&faults->fired, 0);
+	atomic_store(&faults->call, f->call);
+}
+
+static unsigned int
+disarm(void)
+{
+	atomic_store(&faults->call, FAULT_NONE);
+	return atomic_load(&faults->fired);
+}
+
+/* Nothing fails any more, nothing is owed, and nothing was left. */
+static void
+expect_recovery(const struct fault *f, uint32_t nth)
+{
+	ck_assert_msg(
+	    live() == 0, "after %s number %u: %s", f->name, nth, strerror(errno));
+	daemon_expect_same(&d, &before);
+}
+
+static void
+enter(void)
+{
+	static char path[64];
+	int fd = memfd_create("faults", 0);
+
+	ck_assert_int_ne(fd, -1);
+	ck_assert_int_eq(ftruncate(fd, sizeof(*faults)), 0);
+	faults = mmap(NULL, sizeof(*faults), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ck_assert_ptr_ne(faults, MAP_FAILED);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+	setenv(FAULTS_ENV, path, 1);
+	d.program = "tests/budd-faults";
+	daemon_start(&d, CONFIG);
+	d.may_restart = true;
+	client_run(&neighbour, keep_and_work, NULL);
+	client_wait(&neighbour, "at work");
+	ck_assert_uint_eq(live(), 0);
+	daemon_snapshot(&d, &before);
+}
+
+static void
+leave(void)
+{
+	client_say(&neighbour, "end");
+	client_join(&neighbour);
+	daemon_stop(&d);
+}
+
+static const struct fault each[] = {
+	{ "accept4: EMFILE", FAULT_ACCEPT, false, EMFILE },
+	{ "accept4: EINTR", FAULT_ACCEPT, false, EINTR },
+	{ "getsockopt: ENOBUFS", FAULT_GETSOCKOPT, false, ENOBUFS },
+	{ "memfd_create: EMFILE", FAULT_MEMFD, false, EMFILE },
+	{ "memfd_create: ENOMEM", FAULT_MEMFD, false, ENOMEM },
+	{ "ftruncate: ENOSPC", FAULT_FTRUNCATE, false, ENOSPC },
+	{ "fcntl: EPERM", FAULT_FCNTL, false, EPERM },
+	{ "fchmod: EPERM", FAULT_FCHMOD, false, EPERM },
+	{ "mmap: ENOMEM", FAULT_MMAP, false, ENOMEM },
+	{ "madvise: ENOMEM", FAULT_MADVISE, false, ENOMEM },
+	{ "mlock2: ENOMEM", FAULT_MLOCK, false, ENOMEM },
+	{ "mlock2: EAGAIN", FAULT_MLOCK, false, EAGAIN },
+	{ "poll: EINTR", FAULT_POLL, false, EINTR },
+	{ "recvmsg: EINTR", FAULT_RECVMSG, false, EINTR },
+	{ "recvmsg: EAGAIN", FAULT_RECVMSG, false, EAGAIN },
+	{ "sendmsg: EINTR", FAULT_SENDMSG, false, EINTR },
+	{ "sendmsg: EAGAIN", FAULT_SENDMSG, false, EAGAIN },
+	{ "sendmsg: ENOBUFS", FAULT_SENDMSG, false, ENOBUFS },
+	{ "arbiter's calloc: ENOMEM", FAULT_CALLOC, true, ENOMEM },
+	{ "arbiter's mmap: ENOMEM", FAULT_MMAP, true, ENOMEM },
+	{ "arbiter's recvmsg: EINTR", FAULT_RECVMSG, true, EINTR },
+	{ "arbiter's recvmsg: EAGAIN", FAULT_RECVMSG, true, EAGAIN },
+	{ "arbiter's sendmsg: EINTR", FAULT_SENDMSG, true, EINTR },
+	{ "arbiter's sendmsg: EAGAIN", FAULT_SENDMSG, true, EAGAIN },
+	{ "arbiter's sendmsg: ENOBUFS", FAULT_SENDMSG, true, ENOBUFS },
+};
+
+START_TEST(each_call_may_fail_once)
+{
+	const struct fault *f = &each[_i];
+	int64_t until = now_ms() + IN_CI_MS + (soak_s() > 2 ? 100 * IN_CI_MS : 0);
+	unsigned int refused = 0, failed = 0, fired = 1;
+	uint32_t nth = 0;
+
+	while (fired > 0 && nth < NTH_MAX && (nth == 0 || now_ms() < until)) {
+		arm(f, ++nth, false);
+		refused += live() != 0;
+		fired = disarm();
+		failed += fired;
+		if (fired > 0)
+			expect_recovery(f, nth);
+	}
+	ck_assert_uint_gt(failed, 0);
+	printf("%s: %u failed, %u lives were refused something\n", f->name, failed,
+	    refused);
+}
+END_TEST
+
+static const struct fault lasting[] = {
+	{ "mlock2: ENOMEM", FAULT_MLOCK, false, ENOMEM },
+	{ "mlock2: EAGAIN", FAULT_MLOCK, false, EAGAIN },
+	{ "mmap: ENOMEM", FAULT_MMAP, false, ENOMEM },
+	{ "memfd_create: ENFILE", FAULT_MEMFD, false, ENFILE },
+	{ "ftruncate: ENOSPC", FAULT_FTRUNCATE, false, ENOSPC },
+	{ "arbiter's calloc: ENOMEM", FAULT_CALLOC, true, ENOMEM },
+	{ "arbiter's mmap: ENOMEM", FAULT_MMAP, true, ENOMEM },
+};
+
+START_TEST(a_call_may_fail_for_good)
+{
+	const struct fault *f = &lasting[_i];
+
+	for (uint32_t nth = 1; nth <= 3; nth++) {
+		arm(f, nth, true);
+		for (int i = 0; i < 3; i++)
+			live();
+		ck_assert_uint_gt(disarm(), 0);
+		expect_recovery(f, nth);
+	}
+}
+END_TEST
+
+/* --- No arbiter can be started --- */
+
+static const struct fault starting[] = {
+	{ "fork: EAGAIN", FAULT_FORK, false, EAGAIN },
+	{ "socketpair: EMFILE", FAULT_SOCKETPAIR, false, EMFILE },
+};
+
+START_TEST(an_arbiter_that_cannot_be_started_is_tried_again)
+{
+	const struct fault *f = &starting[_i];
+	pid_t arbiter = daemon_arbiter(&d);
+
+	arm(f, 1, true);
+	ck_assert_int_eq(kill(arbiter, SIGKILL), 0);
+	eventually(atomic_load(&faults->fired) >= 2);
+	disarm();
+	eventually(daemon_arbiter(&d) > 0);
+	expect_recovery(f, 1);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("faults");
+	TCase *t = tcase_create("faults");
+
+	tcase_set_timeout(t, 60 + 60 * soak_s());
+	tcase_add_checked_fixture(t, enter, leave);
+	tcase_add_loop_test(t, each_call_may_fail_once, 0, SIZEOF_ARRAY(each));
+	tcase_add_loop_test(t, a_call_may_fail_for_good, 0, SIZEOF_ARRAY(lasting));
+	tcase_add_loop_test(t, an_arbiter_that_cannot_be_started_is_tried_again, 0,
+	    SIZEOF_ARRAY(starting));
+	suite_add_tcase(suite, t);
+	return daemon_suite(suite);
+}
