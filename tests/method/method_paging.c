@@ -2,6 +2,7 @@
 
 /* The method, 8: what budd pinned is never paged out. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +119,52 @@ START_TEST(r08_pages_of_buffers_are_never_paged_out)
 }
 END_TEST
 
+#define DEATHS 5
+
+/* The lock is the keeper's, and no arbiter's death is one of it. */
+START_TEST(r08_nor_while_arbiters_die)
+{
+	struct bud_pool *pool;
+	void *bufs[2], *unlocked;
+
+	if (!strain_possible() || !strain_swaps()) {
+		skip("r08: no swap of our own, or no memory cgroup");
+		return;
+	}
+	strain_enter();
+	daemon_start(d, POOL);
+	pool = open_pool(d, NULL);
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert_ptr_nonnull(bufs[i] = bud_alloc(pool, BUFFER, 0));
+		paint(bufs[i], BUFFER, i);
+	}
+	unlocked = make_unlocked();
+	for (int n = 0; n < DEATHS; n++) {
+		pid_t arbiter = daemon_arbiter(d);
+
+		d->may_restart = true;
+		ck_assert_int_eq(kill(arbiter, SIGKILL), 0);
+		strain_reclaim(); /* while there is none */
+		for (int i = 0; i < 2; i++)
+			ck_assert_uint_eq(resident(bufs[i]), PAGES);
+		eventually(daemon_figure(d, "restarts") > n);
+	}
+	ck_assert_uint_lt(resident(unlocked), PAGES / 2);
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert(painted(bufs[i], BUFFER, i));
+		ck_assert_uint_eq(resident(bufs[i]), PAGES);
+	}
+	printf(
+	    "%d arbiters died under pressure: %zu of %zu pages of buffers resident, %u "
+	    "of %zu not locked\n",
+	    DEATHS, 2 * PAGES, 2 * PAGES, resident(unlocked), PAGES);
+	munmap(unlocked, BUFFER);
+	bud_close(pool);
+	daemon_stop(d);
+	strain_leave();
+}
+END_TEST
+
 void
 method_paging(Suite *s)
 {
@@ -125,4 +172,5 @@ method_paging(Suite *s)
 
 	tcase_add_unchecked_fixture(t, strain_begin, strain_end);
 	tcase_add_test(t, r08_pages_of_buffers_are_never_paged_out);
+	tcase_add_test(t, r08_nor_while_arbiters_die);
 }
