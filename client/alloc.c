@@ -47,13 +47,18 @@ bud__check(struct bud_pool *pool, size_t size, unsigned int count, int timeout_m
 	return 0;
 }
 
-/* budd's flag; or, when it is away, ours. */
+/*
+ * budd's flag; or, when it is away, ours. All requests in a pool's queue are this process's
+ * own, and budd's flag stays up until it has heard of the DONE of the last one. Whoever asked
+ * because of that would raise it again, for ever: so then we know better (`settling`).
+ */
 static bool
 somebody_waits(const struct bud_pool *pool)
 {
-	return ledger_queued(&pool->ledger) ||
-	       (atomic_load_explicit(&pool->away, memory_order_relaxed) &&
-		   atomic_load(&pool->crowded));
+	if (atomic_load_explicit(&pool->away, memory_order_relaxed))
+		return atomic_load(&pool->crowded);
+	return ledger_queued(&pool->ledger) &&
+	       (atomic_load(&pool->crowded) || !atomic_load(&pool->settling));
 }
 
 static bool

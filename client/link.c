@@ -285,6 +285,8 @@ on_grant(struct bud_pool *pool, uint64_t tag)
 	r = RB_FIND(bud__tags, &pool->tags, &key);
 	if (r != NULL && r->state == BUD__WAITING && !bud__request_take(pool, r))
 		outcome = PROTO_FAILED;
+	if (TAILQ_EMPTY(&pool->waiting))
+		atomic_store(&pool->settling, true);
 	bud__note(pool, PROTO_DONE, tag, outcome);
 }
 

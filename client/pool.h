@@ -51,6 +51,8 @@ struct bud_pool {
 	_Atomic bool away;    /* budd is gone, or not to be trusted; never back */
 	_Atomic bool full;    /* the socket took no more: something waits to be sent */
 	_Atomic bool crowded; /* `waiting` is not empty: nobody overtakes when away */
+	_Atomic bool
+	    settling; /* the last of `waiting` had its turn, and none came since */
 	bool debug;
 	unsigned int flags; /* BUD_LOCAL */
 	struct ledger ledger;

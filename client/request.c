@@ -138,6 +138,7 @@ enqueue(struct bud_pool *pool, struct bud__request *r)
 	r->state = BUD__WAITING;
 	TAILQ_INSERT_TAIL(&pool->waiting, r, entry);
 	atomic_store(&pool->crowded, true);
+	atomic_store(&pool->settling, false);
 	if (pool->unsent == NULL)
 		pool->unsent = r;
 	if (has_timer(r))

@@ -38,7 +38,7 @@ read_value(const char *path, char *value, size_t size)
 	if ((bracket = strchr(text, '[')) != NULL)
 		from = bracket + 1;
 	from[strcspn(from, "]\n")] = '\0';
-	snprintf(value, size, "%s", from);
+	snprintf(value, size, "%.*s", (int)size - 1, from);
 }
 
 bool
