@@ -72,6 +72,7 @@ describe(char *buf, size_t size, const union proto_msg *m)
 	case PROTO_CLOSE:
 	case PROTO_HINT:
 	case PROTO_RESTARTED:
+	case PROTO_RESUMED:
 		break;
 	}
 }

@@ -315,6 +315,7 @@ on_restarted(struct bud_pool *pool)
 	pool->sent_count = 0;
 	pool->unsent = TAILQ_FIRST(&pool->waiting);
 	pool->notes_count = 0;
+	bud__note(pool, PROTO_RESUMED, 0, 0); /* and then they all come, in order */
 	bud__watch_again(pool);
 }
 
@@ -348,6 +349,7 @@ handle(struct bud_pool *pool, const union proto_msg *msg)
 	case PROTO_CANCEL:
 	case PROTO_DOORBELL:
 	case PROTO_CLOSE:
+	case PROTO_RESUMED:
 		bud__away(pool);
 		break;
 	}

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/blame.h"
 #include "daemon/config_pack.h"
 #include "daemon/events.h"
 #include "daemon/http.h"
@@ -22,12 +23,16 @@
 #include "daemon/record.h"
 #include "daemon/sandbox.h"
 #include "daemon/session.h"
+#include "daemon/step.h"
 #include "proto/wire.h"
 
 /* Two slices a pool under way, and what a session needs beside. */
 #define TO_KEEPER_MAX(slots) (8 * (size_t)(slots))
 
 #define AUDIT_PERIOD_MIN_NS NS_PER_S
+
+/* Long enough for a client to say again what it had asked for. */
+#define DROP_NS NS_PER_S
 
 struct instant
 clock_now(void)
@@ -53,8 +58,11 @@ arbiter_record(struct arbiter *a, uint32_t slot)
 void
 arbiter_tell_keeper(struct arbiter *a, const struct channel_msg *msg)
 {
-	int r = outq_send(a->to_keeper, msg, sizeof(*msg));
+	int r;
 
+	step();
+	r = outq_send(a->to_keeper, msg, sizeof(*msg));
+	step();
 	if (r == 0)
 		return;
 	/* Without the keeper there is nothing to do; the next arbiter begins afresh. If it
@@ -199,7 +207,9 @@ on_session(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 		close(pidfd);
 		pidfd = -1;
 	}
+	blame_begin(a, msg->id, msg->slot);
 	r = session_create(a, msg, fds[0], pidfd, fds[2]);
+	blame_end(a);
 	if (r != 0) {
 		log_errno(
 		    "arbiter", -r, "cannot serve session %u, and end it", msg->id);
@@ -230,6 +240,7 @@ on_answer(struct arbiter *a, const struct channel_msg *msg, int fd)
 			close(fd);
 		return;
 	}
+	blame_begin(a, s->id, s->slot);
 	if (msg->type == CHANNEL_CREATED)
 		session_on_created(s, msg->error, fd);
 	else if (msg->type == CHANNEL_AUDITED)
@@ -240,6 +251,7 @@ on_answer(struct arbiter *a, const struct channel_msg *msg, int fd)
 		session_on_pinned(s, msg);
 	else
 		session_on_unpinned(s, msg->pinned);
+	blame_end(a);
 }
 
 static void
@@ -301,6 +313,7 @@ arbiter_on_keeper(evutil_socket_t fd, short events, void *arg)
 	(void)events;
 	if (r == WIRE_E_AGAIN)
 		return;
+	step();
 	if (r != 0 || len != sizeof(msg)) {
 		event_base_loopbreak(a->base); /* the keeper is gone, and so are we */
 		return;
@@ -321,10 +334,16 @@ arbiter_init(struct arbiter *a, const struct arbiter_spec *spec)
 	if ((a->by_slot = calloc(spec->slots, sizeof(struct session *))) == NULL)
 		return -ENOMEM;
 	core_init(&a->core, &params, &session_core_ops, a);
-	a->records = mmap(NULL, (size_t)spec->slots * RECORD_STRIDE,
-	    PROT_READ | PROT_WRITE, MAP_SHARED, spec->records, 0);
+	a->records = mmap(NULL, RECORDS_SIZE(spec->slots), PROT_READ | PROT_WRITE,
+	    MAP_SHARED, spec->records, 0);
 	if (a->records == MAP_FAILED)
 		return -errno;
+	a->note = (struct record_note *)(void *)arbiter_record(a, spec->slots);
+	blame_inherit(a);
+	if (spec->drop) {
+		log_err("arbiter", "too many died: what clients wait for is refused");
+		a->drop_until = instant_add(clock_now(), DROP_NS);
+	}
 	if ((a->base = event_base_new()) == NULL)
 		return -ENOMEM;
 	a->to_keeper = outq_create(a->base, spec->channel, TO_KEEPER_MAX(spec->slots));

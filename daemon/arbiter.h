@@ -8,6 +8,7 @@
 #ifndef DAEMON_ARBITER_H
 #define DAEMON_ARBITER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -35,6 +36,8 @@ struct arbiter_spec {
 	uint32_t slots;
 	pid_t keeper_pid;
 	uint32_t restarts;      /* deaths of arbiters before this one */
+	bool fault;             /* the latest was its own doing; see blame.h */
+	bool drop;              /* deaths are many: the queues are dropped */
 	struct instant started; /* when budd started */
 	uint64_t host_wall;     /* the keeper's; changes with a reload */
 	const struct config *config;
@@ -50,6 +53,8 @@ struct arbiter {
 	struct session_list sessions;
 	struct session **by_slot; /* the same */
 	char *records;
+	struct record_note *note;  /* behind them */
+	struct instant drop_until; /* requests are refused; see session.c */
 	struct outq *to_keeper;
 	struct event *from_keeper;
 	struct event *clockwork;

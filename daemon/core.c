@@ -180,6 +180,7 @@ core_drop_requests(struct core *c, struct pool *p, struct instant now)
 	core_is_now(c, now);
 	p->deaf = true;
 	forget_all(c, p);
+	p->is_heir = p->keeps_queued = false;
 	if (p->phase == POOL_ASKED)
 		registered_keep(c, p); /* nobody answers */
 	serve(c, p, now);
@@ -273,7 +274,8 @@ enqueue(
 	r->count = alloc->count;
 	count_waiting(c, p, 1);
 	r->try = alloc->timeout_ms == 0;
-	r->since = now;
+	r->since = p->is_heir ? (struct instant){ p->place.since } : now;
+	p->is_heir = p->keeps_queued = false; /* it is here, and stands for itself */
 	r->deadline = INSTANT_NEVER;
 	if (alloc->timeout_ms > 0) {
 		r->deadline = instant_add(now, alloc->timeout_ms * NS_PER_MS);
@@ -349,6 +351,13 @@ core_cancel(struct core *c, struct pool *p, uint64_t tag, struct instant now)
 }
 
 void
+core_resumed(struct core *c, struct pool *p, struct instant now)
+{
+	p->resumed = true;
+	core_wind(c, p, now);
+}
+
+void
 core_doorbell(struct core *c, struct pool *p, struct instant now)
 {
 	core_is_now(c, now);
@@ -361,7 +370,8 @@ static bool
 needs_tick(const struct pool *p)
 {
 	return pool_blocks(p) > 1 || p->queue.length > 0 || p->mark_passed ||
-	       p->phase == POOL_UNSETTLED;
+	       p->phase == POOL_UNSETTLED || p->is_heir ||
+	       (p->keeps_queued && p->resumed);
 }
 
 /* It has a clock of its own, and a slow one: a pool that does nothing is looked at, too. */
@@ -426,6 +436,8 @@ tick_pool(struct core *c, struct pool *p, struct instant now)
 		registered_tick(c, p);
 	if (p->planned > pool_wall_chunks(p))
 		core_trim(c, p);
+	share_disinherit(c, p, now);
+	p->keeps_queued &= !p->resumed;
 	serve(c, p, now); /* a doorbell may have been lost, a failed pin may work now */
 }
 

@@ -149,6 +149,8 @@ void core_done(struct core *c, struct pool *p, uint64_t tag, enum proto_outcome 
     struct instant now);
 void core_cancel(struct core *c, struct pool *p, uint64_t tag, struct instant now);
 void core_doorbell(struct core *c, struct pool *p, struct instant now);
+/** core_resumed() - RESUMED: after an arbiter's death; what it waits for it asks again now */
+void core_resumed(struct core *c, struct pool *p, struct instant now);
 
 /** core_register() - the client registers its memory with devices from now on, or does not
  * any more: then it has given up whatever it was asked for */
@@ -172,6 +174,9 @@ uint64_t core_set_wall(
 void core_set_add(struct core *c, struct pool *p, uint64_t add, struct instant now);
 void core_set_weight(
     struct core *c, struct pool *p, uint32_t weight, struct instant now);
+void core_set_policy(struct pool *p, const struct policy *policy);
+/** core_set_keep_idle() - no release pass for this pool */
+void core_set_keep_idle(struct pool *p, bool keep_idle);
 
 /** core_release() - the release pass of one pool, now
  * @reason:	RELEASE_PERIOD to RELEASE_PRESSURE

@@ -315,6 +315,8 @@ core_adopt(struct core *c, struct pool *p, uint32_t pinned, struct instant now)
 		return 0;
 	}
 	p->welcome = pool_opened(p) >= pool_block(p, 0).to; /* else nobody was told */
+	p->keeps_queued = p->welcome && ledger_queued(&p->ledger);
+	share_inherit(c, p, now);
 	if (p->phase == POOL_STEADY)
 		finish_the_half_done(c, p);
 	serve(c, p, now);

@@ -31,6 +31,7 @@
 #include "daemon/channel.h"
 #include "daemon/config.h"
 #include "daemon/config_pack.h"
+#include "daemon/deaths.h"
 #include "daemon/heap.h"
 #include "daemon/hostwall.h"
 #include "daemon/largepages.h"
@@ -52,6 +53,9 @@ struct keeper {
 	int signals;
 	int channel; /* -1: no arbiter */
 	pid_t arbiter;
+	bool condemned; /* it is being ended for something that it did */
+	bool fault;     /* the one before it died of its own doing */
+	struct deaths deaths;
 	struct pulse pulse;
 	struct instant started;
 	struct instant arbiter_started;
@@ -222,6 +226,8 @@ run_arbiter(struct keeper *k, int channel)
 		.slots = k->vault.table->slots,
 		.keeper_pid = getppid(),
 		.restarts = k->vault.table->restarts,
+		.fault = k->fault,
+		.drop = deaths_are_many(&k->deaths, k->arbiter_started),
 		.started = k->started,
 		.host_wall = k->vault.host_wall,
 		.config = k->spec.config };
@@ -282,6 +288,13 @@ obey_the_dead(struct keeper *k)
 			(void)vault_obey(&k->vault, &msg, &answer);
 }
 
+/* Whoever may send a SIGKILL does not thereby say anything about us. */
+static bool
+is_own_doing(const struct keeper *k, int status)
+{
+	return k->condemned || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+}
+
 static void
 reap_arbiter(struct keeper *k)
 {
@@ -294,6 +307,10 @@ reap_arbiter(struct keeper *k)
 	    WIFSIGNALED(status) ? "was killed by signal" : "ended with status",
 	    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	k->arbiter = 0;
+	k->fault = is_own_doing(k, status);
+	k->condemned = false;
+	if (k->fault)
+		deaths_note(&k->deaths, clock_now());
 	k->vault.table->restarts++;
 	obey_the_dead(k);
 	close_channel(k);
@@ -306,6 +323,14 @@ restart_pause_ms(const struct keeper *k)
 	int64_t lived = instant_ms_since(clock_now(), k->arbiter_started);
 
 	return lived >= RESTART_PAUSE_MS ? 0 : (int)(RESTART_PAUSE_MS - lived);
+}
+
+/* SIGCHLD goes on from here. */
+static void
+condemn(struct keeper *k)
+{
+	k->condemned = true;
+	kill(k->arbiter, SIGKILL);
 }
 
 static void
@@ -447,7 +472,7 @@ end_stuck_arbiter(struct keeper *k)
 	log_err(
 	    "keeper", "the arbiter (pid %d) does not answer, and is ended", k->arbiter);
 	k->pulse.stuck = INSTANT_NEVER;
-	kill(k->arbiter, SIGKILL); /* SIGCHLD goes on from here */
+	condemn(k);
 }
 
 /* --- The loop --- */
@@ -471,10 +496,13 @@ on_channel(struct keeper *k)
 			tell(k, &answer);
 		return;
 	}
-	if (r != WIRE_E_CLOSED)
-		log_err("keeper", "the arbiter sent what makes no sense, and is ended");
 	close_channel(k);
-	kill(k->arbiter, SIGKILL); /* unless it is dead; SIGCHLD goes on from here */
+	if (r == WIRE_E_CLOSED) {
+		kill(k->arbiter, SIGKILL); /* unless it is dead, or about to be */
+		return;
+	}
+	log_err("keeper", "the arbiter sent what makes no sense, and is ended");
+	condemn(k);
 }
 
 /* The arbiter has all there is and has taken all that was said. */

@@ -76,7 +76,21 @@ void
 core_set_weight(struct core *c, struct pool *p, uint32_t weight, struct instant now)
 {
 	assert(weight > 0);
-	p->limits.weight = weight;
+	p->limits.weight = p->record->weight = weight;
 	core_weigh_user(c, p->user);
 	share_serve(c, now);
+}
+
+void
+core_set_policy(struct pool *p, const struct policy *policy)
+{
+	p->limits.policy = policy;
+	p->record->policy = policy_number(policy);
+}
+
+void
+core_set_keep_idle(struct pool *p, bool keep_idle)
+{
+	p->limits.keep_idle = keep_idle;
+	p->record->keep_idle = keep_idle;
 }

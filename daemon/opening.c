@@ -173,6 +173,17 @@ refuse_for_memory(struct session *s, int error)
 	session_refuse(s, error, reason);
 }
 
+/* What an operator may change: it is the pool's from here on, not its section's. */
+static void
+record_limits(struct record *r, const struct pool_limits *l)
+{
+	r->wall = l->wall;
+	r->add = l->add;
+	r->weight = l->weight;
+	r->policy = policy_number(l->policy);
+	r->keep_idle = l->keep_idle;
+}
+
 void
 session_on_created(struct session *s, int error, int ledger)
 {
@@ -190,8 +201,7 @@ session_on_created(struct session *s, int error, int ledger)
 	}
 	ledger_init(&l);
 	populate(record, FRAME_SIZE); /* most pools touch no more of it */
-	record->wall = s->limits.wall;
-	record->add = s->limits.add;
+	record_limits(record, &s->limits);
 	pool_init(&s->pool, s->id, &s->limits, &l, record);
 	s->pool.shell = s;
 	core_is_now(&s->arbiter->core, clock_now());
@@ -267,7 +277,7 @@ pool_is_not_begun(const struct record *r)
 	return blocks == 0 || blocks > RECORD_BLOCKS_MAX;
 }
 
-/* Its limits are those of its section today, within what the record says it was given. */
+/* What the record does not say is as its section says today. */
 int
 opening_adopt(struct session *s, const struct channel_msg *msg, int ledger)
 {
@@ -290,10 +300,10 @@ opening_adopt(struct session *s, const struct channel_msg *msg, int ledger)
 		.heap = msg->heap,
 		.max_buffer = section->max_buffer,
 		.headroom = section->headroom,
-		.weight = section->weight,
+		.weight = record->weight,
 		.uid = s->uid,
-		.policy = policy_find(section->policy),
-		.keep_idle = !section->check_idle,
+		.policy = policy_numbered(record->policy),
+		.keep_idle = record->keep_idle != 0,
 		.group = s->section,
 		.group_wall = section->wall_total };
 	pool_init(&s->pool, s->id, &s->limits, &l, record);

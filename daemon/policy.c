@@ -56,13 +56,31 @@ const struct policy policy_growing = { "growing", ahead_at_the_mark, a_quarter,
 static const struct policy *const policies[] = { &policy_fixed, &policy_several,
 	&policy_growing };
 
+#define POLICIES (sizeof(policies) / sizeof(policies[0]))
+
 const struct policy *
 policy_find(const char *name)
 {
-	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
+	for (size_t i = 0; i < POLICIES; i++)
 		if (strcmp(policies[i]->name, name) == 0)
 			return policies[i];
 	return NULL;
+}
+
+uint32_t
+policy_number(const struct policy *policy)
+{
+	uint32_t i = 0;
+
+	while (i < POLICIES && policies[i] != policy)
+		i++;
+	return i;
+}
+
+const struct policy *
+policy_numbered(uint32_t number)
+{
+	return number < POLICIES ? policies[number] : NULL;
 }
 
 const char *

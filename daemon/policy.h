@@ -42,6 +42,10 @@ extern const struct policy policy_growing;
 
 /** policy_find() - by its name in budd.conf; NULL: there is none */
 const struct policy *policy_find(const char *name);
+/** policy_number() - a name for it that a record can hold; policy_numbered() - and back;
+ * NULL: there is none */
+uint32_t policy_number(const struct policy *policy);
+const struct policy *policy_numbered(uint32_t number);
 /** policy_names() - all of them, for people: "fixed, several, growing" */
 const char *policy_names(void);
 

@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #include "daemon/caches.h"
+#include "daemon/step.h"
 
 #define QUIET_TRIES 64u
 
@@ -19,6 +20,7 @@ static void
 set_blocks(struct pool *p, uint32_t blocks)
 {
 	atomic_store(&p->record->blocks, blocks);
+	step();
 }
 
 /* An arbiter that dies in the midst of this leaves a doubt, which pool_settle() resolves. */
@@ -26,13 +28,17 @@ static void
 begin_move(struct pool *p, uint32_t chunk)
 {
 	atomic_store(&p->record->doubt, chunk + 1);
+	step();
 }
 
 static void
 end_move(struct pool *p, uint32_t opened)
 {
+	step();
 	atomic_store(&p->record->opened, opened);
+	step();
 	atomic_store(&p->record->doubt, 0);
+	step();
 }
 
 /* What the ledger says of the chunk holds if nobody was between taking it and saying so. */
@@ -229,6 +235,7 @@ pool_add_block(struct pool *p, uint32_t chunks)
 	assert(n < RECORD_BLOCKS_MAX && p->phase == POOL_STEADY && chunks > 0);
 	assert(chunks <= p->ledger.chunks - p->planned);
 	p->record->block[n] = (struct record_block){ .chunks = chunks };
+	step();
 	set_blocks(p, n + 1);
 	p->planned += chunks;
 	p->phase = POOL_GROWING;
@@ -268,6 +275,7 @@ pool_open_to(struct pool *p, uint32_t chunks)
 		end_move(p, c + 1);
 	}
 	atomic_store(&p->ledger.header->open, chunks);
+	step();
 }
 
 static void
@@ -298,6 +306,7 @@ pool_close_last(struct pool *p)
 		end_move(p, c - 1);
 	}
 	atomic_store(&p->ledger.header->open, last.from);
+	step();
 	p->phase = POOL_RELEASING;
 	return true;
 }

@@ -96,6 +96,11 @@ struct pool {
 	bool deaf;      /* its client is not listened to any more */
 	bool announced; /* that somebody waits */
 	bool call_in;   /* ... and nobody has looked into the caches since */
+	bool
+	    keeps_queued; /* `queued` is of an earlier arbiter: somebody may ask again */
+	bool resumed;     /* ... and whoever did not by the next tick will not */
+	bool is_heir; /* its place among those that starve is an earlier arbiter's */
+	struct instant heir_until; /* ... and kept for its client until then */
 	enum pool_phase phase;
 	enum grow_reason grows_for;       /* the last block that came, */
 	enum release_reason releases_for; /* and that went */

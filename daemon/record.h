@@ -48,16 +48,25 @@ struct record_block {
 static_assert(sizeof(struct record_block) == 4 && CHUNKS_MAX < 1u << 24, "a word");
 
 struct record {
+	/* Of the session: see blame.h. The keeper clears what comes behind it. */
+	uint32_t session; /* whose record it is */
+	uint32_t deaths;  /* of arbiters that were busy with it */
+	/* Of its pool. */
 	_Atomic uint32_t blocks; /* the base block included; 0: not open yet */
 	_Atomic uint32_t opened; /* chunks */
 	_Atomic uint32_t doubt;  /* 1 + the chunk being moved; 0: none */
 	uint32_t tick_count;     /* ticks to the next release pass */
 	uint32_t tick;           /* of the core, as last published in the ledger */
-	uint32_t reserved;
+	_Atomic uint32_t ask;    /* chunks that it starves for; 0: it does not */
+	int64_t since;           /* ... and since when; ns of an instant */
 	_Atomic uint64_t
 	    taking;    /* what is on its way from a cache to the map; caches.c */
-	uint64_t wall; /* as it stands now */
+	uint64_t wall; /* as it stands now, and so are the next four */
 	uint64_t add;
+	uint32_t weight;
+	uint32_t policy; /* its number */
+	uint32_t keep_idle;
+	uint32_t reserved;
 	struct record_counters counters;
 	struct record_audit audit;
 	/* Of a pool whose client registers its memory; see registered.c. An arbiter that
@@ -67,9 +76,17 @@ struct record {
 	uint64_t kept;      /* blocks that were not given up in time */
 	struct record_block block[RECORD_BLOCKS_MAX];
 };
-static_assert(sizeof(struct record) == 4096 + 144, "layout of the record");
+static_assert(sizeof(struct record) == 4096 + 176, "layout of the record");
 
 /* Records stand this far apart: most pools touch the first page of theirs alone. */
 #define RECORD_STRIDE 8192u
+
+/* Behind the last record, on a page of its own: what outlives an arbiter of itself. */
+struct record_note {
+	_Atomic uint64_t busy; /* session << 32 | slot; RECORD_IDLE: with none */
+};
+
+#define RECORD_IDLE         0u
+#define RECORDS_SIZE(slots) ((size_t)(slots)*RECORD_STRIDE + 4096)
 
 #endif

@@ -236,12 +236,12 @@ serve(struct core *c, struct pool *p, struct instant now)
 		if (queue_head(&p->queue) == head)
 			break; /* it waits, and so do all behind it */
 	}
-	if (head == NULL)
+	if (head == NULL && !p->is_heir)
 		share_forget(c, p);
 	if (p->queue.length == 0)
 		grow_ahead(c, p);
 	count_those_that_wait(c, p);
-	if (p->queue.length == 0) {
+	if (p->queue.length == 0 && !p->keeps_queued) {
 		p->announced = false;
 		ledger_set_queued(&p->ledger, false);
 	}

@@ -13,11 +13,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/blame.h"
 #include "daemon/log.h"
 #include "daemon/membarrier.h"
 #include "daemon/news.h"
 #include "daemon/opening.h"
 #include "daemon/outq.h"
+#include "daemon/step.h"
 #include "proto/wire.h"
 
 #define MESSAGES_A_TURN 16 /* of one client, before it is another's turn */
@@ -137,6 +139,17 @@ session_end(struct session *s, const char *why)
 	session_free(s);
 }
 
+/* Its process, which has the memory mapped, lives on. An empty record looks like the end,
+ * too, and becomes it. */
+static void
+session_deafen(struct session *s)
+{
+	s->state = SESSION_DEAF;
+	event_del(s->on_sock);
+	shutdown(s->sock, SHUT_RDWR);
+	core_drop_requests(&s->arbiter->core, &s->pool, clock_now());
+}
+
 /* Costs this client its service, and nobody else anything. */
 static void
 session_drop(struct session *s, const char *why)
@@ -144,13 +157,10 @@ session_drop(struct session *s, const char *why)
 	log_warn("session", SUBJECT ": dropped: %s", SUBJECT_OF(s), why);
 	if (s->state != SESSION_OPEN || s->gone || s->pidfd == -1) {
 		session_end(s, why);
-		return;
+	} else {
+		news_dropped(s, why);
+		session_deafen(s);
 	}
-	news_dropped(s, why);
-	s->state = SESSION_DEAF;
-	event_del(s->on_sock);
-	shutdown(s->sock, SHUT_RDWR);
-	core_drop_requests(&s->arbiter->core, &s->pool, clock_now());
 }
 
 /* For where the core is at work: the drop comes from the loop. */
@@ -171,26 +181,22 @@ session_on_later(evutil_socket_t fd, short events, void *arg)
 
 	(void)fd;
 	(void)events;
+	blame_begin(a, s->id, s->slot);
 	if (s->broken != NULL)
 		session_drop(s, s->broken);
 	else if (s->state == SESSION_NEW)
 		session_drop(s, "connected, and said nothing (hello_timeout)");
+	blame_end(a);
 	arbiter_rewind(a);
 }
 
 static void
 session_on_hangup(struct session *s)
 {
-	if (s->state != SESSION_OPEN || s->gone || s->pidfd == -1) {
+	if (s->state != SESSION_OPEN || s->gone || s->pidfd == -1)
 		session_end(s, "the client has gone");
-		return;
-	}
-	/* The process, which has the memory mapped, lives on. An empty record looks like
-	 * the end, too, and becomes it. */
-	s->state = SESSION_DEAF;
-	event_del(s->on_sock);
-	shutdown(s->sock, SHUT_RDWR);
-	core_drop_requests(&s->arbiter->core, &s->pool, clock_now());
+	else
+		session_deafen(s);
 }
 
 static void
@@ -202,8 +208,10 @@ session_on_pid(evutil_socket_t fd, short events, void *arg)
 	(void)fd;
 	(void)events;
 	s->gone = true;
-	if (s->state == SESSION_DEAF)
+	blame_begin(a, s->id, s->slot);
+	if (s->state == SESSION_DEAF || s->state == SESSION_SHUNNED)
 		session_end(s, "the process has ended");
+	blame_end(a);
 	arbiter_rewind(a);
 }
 
@@ -214,11 +222,12 @@ session_send(struct session *s, const union proto_msg *msg)
 {
 	int r;
 
-	if (s->state == SESSION_DEAF)
+	if (s->state == SESSION_DEAF || s->state == SESSION_SHUNNED)
 		return;
 	log_debug(
 	    "wire", SUBJECT ": -> %s", SUBJECT_OF(s), proto_name(msg->header.type));
 	r = outq_send(s->out, msg, msg->header.size);
+	step();
 	if (r == OUTQ_E_FULL)
 		session_break(s, "does not read what budd sends");
 	else if (r == -ENOMEM)
@@ -453,6 +462,35 @@ session_on_audited(struct session *s, const struct channel_msg *msg)
 
 /* --- Beginning --- */
 
+/* One that ended arbiters by what it said is not listened to. */
+static int
+adopt(struct session *s, const struct channel_msg *msg, int ledger)
+{
+	enum blame_verdict verdict = blame_meet(s->arbiter, s->id, s->slot);
+	int r;
+
+	if (msg->chunks == 0)
+		return verdict == BLAME_NONE ? 0 : -ECONNABORTED;
+	if (verdict == BLAME_SHUN) {
+		memcpy(s->name, msg->name, sizeof(s->name));
+		s->state = SESSION_SHUNNED;
+	} else if ((r = opening_adopt(s, msg, ledger)) != 0) {
+		return r;
+	}
+	s->resuming = true;
+	if (verdict == BLAME_NONE)
+		return 0;
+	if (s->pidfd == -1)
+		return -ECONNABORTED; /* nobody would tell us of its end */
+	log_err("session",
+	    SUBJECT ": dropped: arbiters died while they were busy with it; its memory "
+		    "stays until its process ends",
+	    SUBJECT_OF(s));
+	if (verdict == BLAME_DEAF)
+		session_deafen(s);
+	return 0;
+}
+
 int
 session_create(
     struct arbiter *a, const struct channel_msg *msg, int sock, int pidfd, int ledger)
@@ -468,8 +506,8 @@ session_create(
 	} else if (s->out == NULL || s->on_sock == NULL || s->later == NULL ||
 		   (pidfd != -1 && s->on_pid == NULL)) {
 		r = -ENOMEM;
-	} else if (msg->chunks != 0) {
-		r = opening_adopt(s, msg, ledger);
+	} else {
+		r = adopt(s, msg, ledger);
 	}
 	if (ledger != -1)
 		close(ledger);
@@ -486,7 +524,8 @@ session_start(struct session *s)
 		.tv_usec = host->hello_timeout_ns % NS_PER_S / 1000 };
 	union proto_msg msg;
 
-	event_add(s->on_sock, NULL);
+	if (s->state != SESSION_DEAF && s->state != SESSION_SHUNNED)
+		event_add(s->on_sock, NULL);
 	if (s->on_pid != NULL)
 		event_add(s->on_pid, NULL);
 	if (s->state == SESSION_NEW)
@@ -499,9 +538,15 @@ session_start(struct session *s)
 
 /* --- From the client --- */
 
+/* When arbiters die of their own doing, one after the other, it may be what they are asked
+ * that ends them: the next one does not look at it. */
 static void
 on_alloc(struct session *s, const union proto_msg *m)
 {
+	if (instant_before(clock_now(), s->arbiter->drop_until)) {
+		send_refuse(s, m->alloc.tag, ECANCELED, "budd drops its queues");
+		return;
+	}
 	core_request(&s->arbiter->core, &s->pool, &m->alloc, clock_now());
 }
 
@@ -556,30 +601,75 @@ on_close(struct session *s, const union proto_msg *m)
 	session_end(s, "by the client");
 }
 
+static void
+on_resumed(struct session *s, const union proto_msg *m)
+{
+	(void)m;
+	s->resuming = false;
+	core_resumed(&s->arbiter->core, &s->pool, clock_now());
+}
+
 static const struct {
 	void (*handle)(struct session *s, const union proto_msg *m);
 	bool needs_pool;
+	bool comes_again; /* after RESUMED, if it still matters */
 } requests[] = {
-	[PROTO_HELLO] = { opening_on_hello, false },
-	[PROTO_ALLOC] = { on_alloc, true },
-	[PROTO_DONE] = { on_done, true },
-	[PROTO_CANCEL] = { on_cancel, true },
-	[PROTO_DOORBELL] = { on_doorbell, true },
-	[PROTO_CLOSE] = { on_close, true },
-	[PROTO_HINT] = { on_hint, true },
-	[PROTO_WATCH] = { on_watch, true },
-	[PROTO_GAVE_UP] = { on_gave_up, true },
+	[PROTO_HELLO] = { opening_on_hello, false, false },
+	[PROTO_ALLOC] = { on_alloc, true, true },
+	[PROTO_DONE] = { on_done, true, true },
+	[PROTO_CANCEL] = { on_cancel, true, true },
+	[PROTO_DOORBELL] = { on_doorbell, true, false },
+	[PROTO_CLOSE] = { on_close, true, false },
+	[PROTO_HINT] = { on_hint, true, false },
+	[PROTO_WATCH] = { on_watch, true, false },
+	[PROTO_RESUMED] = { on_resumed, true, false },
+	[PROTO_GAVE_UP] = { on_gave_up, true, false },
 };
 
+/* A CLOSE is obeyed before it is taken from the socket: if we die in between, the next
+ * arbiter finds it there. */
+static bool
+says_close(const struct session *s)
+{
+	struct proto_header h;
+	size_t len;
+
+	return s->state == SESSION_OPEN &&
+	       wire_peek(s->sock, &h, sizeof(h), &len) == 0 && len == sizeof(h) &&
+	       h.type == PROTO_CLOSE && h.size == sizeof(h);
+}
+
 /* Whether there may be more to read; false also if the session is no more. */
+static bool
+obey(struct session *s, const union proto_msg *msg)
+{
+	enum proto_type type = (enum proto_type)msg->header.type;
+
+	log_debug("wire", SUBJECT ": <- %s", SUBJECT_OF(s), proto_name(type));
+	if (requests[type].needs_pool && s->state != SESSION_OPEN) {
+		session_drop(s, "a message before WELCOME");
+		return false;
+	}
+	if (s->resuming && requests[type].comes_again)
+		return true;
+	step_heard(msg);
+	requests[type].handle(s, msg);
+	/* A WATCH may have been answered with a thousand blocks: others first. */
+	return type != PROTO_CLOSE && type != PROTO_HELLO && type != PROTO_WATCH;
+}
+
 static bool
 read_one(struct session *s)
 {
 	union proto_msg msg;
-	enum proto_type type;
 	size_t len;
-	int r = wire_recv(s->sock, &msg, sizeof(msg), &len, NULL, 0);
+	int r;
 
+	if (says_close(s)) {
+		proto_init(&msg, PROTO_CLOSE);
+		return obey(s, &msg);
+	}
+	r = wire_recv(s->sock, &msg, sizeof(msg), &len, NULL, 0);
 	if (r == WIRE_E_AGAIN)
 		return false;
 	if (r != 0) {
@@ -593,15 +683,7 @@ read_one(struct session *s)
 		session_drop(s, proto_strerror(r));
 		return false;
 	}
-	type = (enum proto_type)msg.header.type;
-	log_debug("wire", SUBJECT ": <- %s", SUBJECT_OF(s), proto_name(type));
-	if (requests[type].needs_pool && s->state != SESSION_OPEN) {
-		session_drop(s, "a message before WELCOME");
-		return false;
-	}
-	requests[type].handle(s, &msg);
-	/* A WATCH may have been answered with a thousand blocks: others first. */
-	return type != PROTO_CLOSE && type != PROTO_HELLO && type != PROTO_WATCH;
+	return obey(s, &msg);
 }
 
 static void
@@ -613,7 +695,9 @@ session_on_readable(evutil_socket_t fd, short events, void *arg)
 
 	(void)fd;
 	(void)events;
+	blame_begin(a, s->id, s->slot);
 	while (n < MESSAGES_A_TURN && read_one(s))
 		n++;
+	blame_end(a);
 	arbiter_rewind(a);
 }

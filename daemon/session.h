@@ -12,7 +12,8 @@
  *
  * A session whose client has memory ends when its socket has hung up and its process is
  * gone, or at once by CLOSE. DEAF: it misbehaved, or hung up and lives; nobody listens to
- * it any more, and its memory stays.
+ * it any more, and its memory stays. SHUNNED: an earlier arbiter's, and the core does not
+ * even know its pool (blame.h); it ends with its process.
  */
 #ifndef DAEMON_SESSION_H
 #define DAEMON_SESSION_H
@@ -31,6 +32,7 @@ enum session_state {
 	SESSION_OPENING,
 	SESSION_OPEN,
 	SESSION_DEAF,
+	SESSION_SHUNNED,
 };
 
 struct session {
@@ -45,6 +47,7 @@ struct session {
 	uid_t uid;
 	gid_t gid;
 	bool gone;          /* the process */
+	bool resuming;      /* told RESTARTED, and has not said RESUMED yet */
 	uint32_t watching;  /* PROTO_EVENT_*, that the client wants to be told of */
 	int open_error;     /* why the base could not be pinned; a positive errno */
 	int grow_error;     /* why the latest slice could not be; 0: it was */

@@ -233,10 +233,16 @@ count_overtaken(struct core *c, const struct pool *p)
 static void
 set_starved(struct core *c, struct pool *p, bool starved)
 {
+	if (!starved && !p->place.starved)
+		return;
 	c->starved += (uint32_t)starved - (uint32_t)p->place.starved;
 	p->place.starved = starved;
-	if (!starved)
+	p->record->since = p->place.since;
+	atomic_store(&p->record->ask, starved ? p->place.ask : 0);
+	if (!starved) {
 		p->overtaken = 0;
+		p->is_heir = false;
+	}
 }
 
 static bool
@@ -295,6 +301,32 @@ void
 share_forget(struct core *c, struct pool *p)
 {
 	set_starved(c, p, false);
+}
+
+/* Long enough for a client to ask again. One that does not holds nobody up longer. */
+#define HEIR_NS NS_PER_S
+
+void
+share_inherit(struct core *c, struct pool *p, struct instant now)
+{
+	uint32_t ask = atomic_load(&p->record->ask);
+
+	if (ask == 0 || ask > p->ledger.chunks - p->planned)
+		return;
+	p->place.ask = ask;
+	p->place.since = p->record->since;
+	p->is_heir = true;
+	p->heir_until = instant_add(now, HEIR_NS);
+	set_starved(c, p, true);
+}
+
+void
+share_disinherit(struct core *c, struct pool *p, struct instant now)
+{
+	if (!p->is_heir || instant_before(now, p->heir_until))
+		return;
+	set_starved(c, p, false);
+	share_serve(c, now);
 }
 
 /* Its block would fit, if only after empty ones of its own have gone. */

@@ -40,6 +40,11 @@ bool share_is_wanted(const struct core *c, const struct pool *p);
 void share_join(struct core *c, struct pool *p, uint32_t ask);
 /** share_forget() - it does not want a block any more */
 void share_forget(struct core *c, struct pool *p);
+/** share_inherit() - it starved under an earlier arbiter, and has its place back; for a
+ * while, until its client asks again */
+void share_inherit(struct core *c, struct pool *p, struct instant now);
+/** share_disinherit() - the while is over: a client that has not asked loses the place */
+void share_disinherit(struct core *c, struct pool *p, struct instant now);
 /** share_serve() - memory became free, or somebody began to starve: serve those who wait for
  * it, in their order */
 void share_serve(struct core *c, struct instant now);

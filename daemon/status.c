@@ -48,6 +48,8 @@ state_name(enum session_state state)
 		return "open";
 	case SESSION_DEAF:
 		return "deaf";
+	case SESSION_SHUNNED:
+		return "shunned";
 	}
 	return "unknown";
 }

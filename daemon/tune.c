@@ -76,11 +76,11 @@ static void
 set_flags(struct pool *p, const struct tune_pool *t, struct changes *n)
 {
 	if (has(t->given, TUNE_POOL_CHECK_IDLE)) {
-		p->limits.keep_idle = !t->check_idle;
+		core_set_keep_idle(p, !t->check_idle);
 		note(n, "check_idle %s", t->check_idle ? "on" : "off");
 	}
 	if (has(t->given, TUNE_POOL_POLICY)) {
-		p->limits.policy = t->policy;
+		core_set_policy(p, t->policy);
 		note(n, "policy %s", t->policy->name);
 	}
 }

@@ -4,9 +4,8 @@
  * Changes to a living budd, which an operator asks for through the status socket. Each is
  * done as a whole or not at all, takes effect at once, and is logged with who asked for it.
  *
- * None of them outlives budd. What budd.conf says comes back for the host with a reload; for
- * a pool, wall and add also outlive an arbiter (they stand in its record), weight, policy
- * and check_idle do not.
+ * What is set for a pool stands in its record, and holds for as long as the pool. What is
+ * set for the host holds until the configuration is read again, or the arbiter dies.
  */
 #ifndef DAEMON_TUNE_H
 #define DAEMON_TUNE_H

@@ -26,8 +26,6 @@
 
 /* --- Life --- */
 
-#define RECORDS_SIZE ((off_t)TABLE_SLOTS * RECORD_STRIDE)
-
 static_assert(TABLE_SLOTS >= CONFIG_CLIENTS_MAX, "a slot for each client");
 
 /* Sealed: a shorter one would end whoever has mapped it. */
@@ -36,7 +34,7 @@ create_records(void)
 {
 	int fd = memfd_create("bud-records", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-	if (fd != -1 && (ftruncate(fd, RECORDS_SIZE) == -1 ||
+	if (fd != -1 && (ftruncate(fd, (off_t)RECORDS_SIZE(TABLE_SLOTS)) == -1 ||
 			    fcntl(fd, F_ADD_SEALS,
 				F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == -1)) {
 		close(fd);
@@ -400,8 +398,10 @@ vault_fini(struct vault *v)
 static int
 clear_record(struct vault *v, uint32_t slot)
 {
-	static const char zeros[offsetof(struct record, block)];
-	off_t offset = (off_t)slot * RECORD_STRIDE;
+	static const char zeros[offsetof(struct record, block) -
+				offsetof(struct record, blocks)];
+	off_t offset =
+	    (off_t)slot * RECORD_STRIDE + (off_t)offsetof(struct record, blocks);
 
 	return pwrite(v->records, zeros, sizeof(zeros), offset) == sizeof(zeros) ? 0
 										 : -EIO;

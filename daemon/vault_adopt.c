@@ -174,8 +174,7 @@ adopt_tables(struct vault *v)
 {
 	v->table_fd = store_take(v->store, STORE_TABLE);
 	v->records = store_take(v->store, STORE_RECORDS);
-	if (v->records != -1 &&
-	    size_of(v->records) == (off_t)TABLE_SLOTS * RECORD_STRIDE)
+	if (v->records != -1 && size_of(v->records) == (off_t)RECORDS_SIZE(TABLE_SLOTS))
 		v->table = table_adopt(v->table_fd);
 	return v->table != NULL;
 }

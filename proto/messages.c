@@ -31,6 +31,7 @@ static const struct {
 	[PROTO_BLOCK] = { "BLOCK", sizeof(struct proto_block), FROM_BUDD },
 	[PROTO_RELEASE] = { "RELEASE", sizeof(struct proto_block), FROM_BUDD },
 	[PROTO_GAVE_UP] = { "GAVE-UP", sizeof(struct proto_block), FROM_CLIENT },
+	[PROTO_RESUMED] = { "RESUMED", sizeof(struct proto_header), FROM_CLIENT },
 };
 
 static bool
@@ -125,6 +126,7 @@ check_client_fields(const union proto_msg *m)
 	case PROTO_GRANT:
 	case PROTO_REFUSE:
 	case PROTO_RESTARTED:
+	case PROTO_RESUMED:
 	case PROTO_EVENT:
 	case PROTO_BLOCK:
 	case PROTO_RELEASE:
@@ -162,6 +164,7 @@ check_budd_fields(const union proto_msg *m)
 		ok = m->block.bytes > 0 && m->block.ask != 0 && m->block.reserved == 0;
 		break;
 	case PROTO_RESTARTED:
+	case PROTO_RESUMED:
 	case PROTO_HINT:
 	case PROTO_WATCH:
 	case PROTO_HELLO:

@@ -17,7 +17,7 @@
  *                                   BLOCK offset, bytes               with the bit BLOCKS
  *   GAVE-UP offset, ask             RELEASE offset, bytes, ask        unregister it first
  *   CLOSE                                                             no answer
- *   (ALLOC again, in order)         RESTARTED                         budd forgot who waits
+ *   RESUMED, ALLOC again, in order  RESTARTED                         budd forgot who waits
  *
  * One message is one SOCK_SEQPACKET record of fixed size, in host byte order. Reserved
  * fields and bytes behind the end of a string are zero. Numbers of types are never
@@ -37,6 +37,9 @@
  * RELEASE; the client unregisters it, and says GAVE-UP with the number of that RELEASE. If
  * it does not in time, or the pool needs the block itself, budd keeps the block and says
  * BLOCK again. A GAVE-UP under another number answers a question of before: it is ignored.
+ *
+ * After RESTARTED budd passes over each ALLOC, DONE and CANCEL until RESUMED: they may have
+ * been sent before the client knew, and be in front of older ones, which come again.
  */
 #ifndef PROTO_MESSAGES_H
 #define PROTO_MESSAGES_H
@@ -46,7 +49,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTO_VERSION      1u
+#define PROTO_VERSION      2u
 #define PROTO_NAME_SIZE    64u   /* of a pool's name, its NUL included */
 #define PROTO_REASON_SIZE  160u  /* of a refusal's text, its NUL included */
 #define PROTO_COUNT_MAX    1024u /* buffers in one request */
@@ -69,6 +72,7 @@ enum proto_type {
 	PROTO_BLOCK = 14,
 	PROTO_RELEASE = 15,
 	PROTO_GAVE_UP = 16,
+	PROTO_RESUMED = 17,
 };
 
 enum proto_hint {
@@ -188,7 +192,7 @@ struct proto_block {
 };
 static_assert(sizeof(struct proto_block) == 32, "wire format");
 
-/* DOORBELL, CLOSE, RESTARTED: nothing but the header. */
+/* DOORBELL, CLOSE, RESTARTED, RESUMED: nothing but the header. */
 
 /* Large enough for any record, and aligned for each. */
 union proto_msg {

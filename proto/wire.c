@@ -123,3 +123,17 @@ wire_recv(int sock, void *msg, size_t size, size_t *lenp, int *fds, unsigned int
 	*lenp = (size_t)n;
 	return 0;
 }
+
+int
+wire_peek(int sock, void *msg, size_t size, size_t *lenp)
+{
+	ssize_t n;
+
+	do
+		n = recv(sock, msg, size, MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC);
+	while (n == -1 && (errno == EINTR || errno == ECONNRESET));
+	if (n <= 0)
+		return n == 0 ? WIRE_E_CLOSED : wire_error(errno);
+	*lenp = (size_t)n;
+	return 0;
+}

@@ -41,4 +41,9 @@ int wire_send(
 int wire_recv(
     int sock, void *msg, size_t size, size_t *lenp, int *fds, unsigned int nfds);
 
+/** wire_peek() - look at the beginning of the next record, and leave it where it is
+ * @lenp:	receives the length of the whole record
+ * Return: 0, WIRE_E_AGAIN, WIRE_E_CLOSED, or a negative errno */
+int wire_peek(int sock, void *msg, size_t size, size_t *lenp);
+
 #endif

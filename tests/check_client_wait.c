@@ -391,6 +391,7 @@ START_TEST(restarted_has_all_that_wait_sent_again_in_order)
 	fake_grant(&fake, tags[0]);
 	fake_expect_done(&fake, tags[0], PROTO_USED);
 	fake_restarted(&fake);
+	fake_expect(&fake, PROTO_RESUMED, NULL);
 	fake_expect(&fake, PROTO_ALLOC, &m);
 	ck_assert_uint_eq(m.alloc.tag, tags[1]);
 	ck_assert_int_gt(m.alloc.timeout_ms, 0);

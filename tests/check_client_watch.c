@@ -199,6 +199,7 @@ START_TEST(a_restarted_budd_is_told_again_what_we_watch)
 	fake_restarted(&fake);
 	ck_assert(readable(SOON));
 	ck_assert_int_eq(bud_dispatch(pool), 0);
+	fake_expect(&fake, PROTO_RESUMED, NULL);
 	expect_watch(BUD_PRESSURE);
 }
 END_TEST

@@ -9,7 +9,7 @@
 
 static const enum proto_type from_client[] = { PROTO_HELLO, PROTO_ALLOC, PROTO_DONE,
 	PROTO_CANCEL, PROTO_DOORBELL, PROTO_CLOSE, PROTO_HINT, PROTO_WATCH,
-	PROTO_GAVE_UP };
+	PROTO_GAVE_UP, PROTO_RESUMED };
 static const enum proto_type from_budd[] = { PROTO_WELCOME, PROTO_GRANT, PROTO_REFUSE,
 	PROTO_RESTARTED, PROTO_EVENT, PROTO_BLOCK, PROTO_RELEASE };
 
@@ -65,6 +65,7 @@ make(enum proto_type type)
 	case PROTO_DOORBELL:
 	case PROTO_CLOSE:
 	case PROTO_RESTARTED:
+	case PROTO_RESUMED:
 		break;
 	}
 	return m;
@@ -97,13 +98,13 @@ END_TEST
 
 START_TEST(every_type_has_a_size_and_a_name_and_no_other_number_has)
 {
-	for (uint32_t type = PROTO_HELLO; type <= PROTO_GAVE_UP; type++) {
+	for (uint32_t type = PROTO_HELLO; type <= PROTO_RESUMED; type++) {
 		ck_assert_uint_ge(proto_size(type), sizeof(struct proto_header));
 		ck_assert_uint_le(proto_size(type), sizeof(union proto_msg));
 		ck_assert_int_ne(proto_name(type)[0], '(');
 	}
 	ck_assert_uint_eq(proto_size(0), 0);
-	ck_assert_uint_eq(proto_size(PROTO_GAVE_UP + 1), 0);
+	ck_assert_uint_eq(proto_size(PROTO_RESUMED + 1), 0);
 	ck_assert_uint_eq(proto_size(UINT32_MAX), 0);
 	ck_assert_ptr_nonnull(proto_name(0));
 	ck_assert_ptr_nonnull(proto_name(UINT32_MAX));
@@ -143,7 +144,7 @@ END_TEST
 
 START_TEST(a_type_that_there_is_not_is_refused)
 {
-	static const uint32_t types[] = { 0, PROTO_GAVE_UP + 1, 255, UINT32_MAX };
+	static const uint32_t types[] = { 0, PROTO_RESUMED + 1, 255, UINT32_MAX };
 
 	for (size_t i = 0; i < N(types); i++) {
 		union proto_msg m = make(PROTO_DOORBELL);
@@ -157,7 +158,7 @@ END_TEST
 
 START_TEST(a_record_has_the_size_of_its_type_and_says_so)
 {
-	for (uint32_t type = PROTO_HELLO; type <= PROTO_GAVE_UP; type++) {
+	for (uint32_t type = PROTO_HELLO; type <= PROTO_RESUMED; type++) {
 		union proto_msg m = make(type);
 		size_t size = m.header.size;
 

@@ -69,6 +69,8 @@ die_and_inherit(bool heard)
 	q = world_adopt(&heirs, p, heard);
 	world_settle(&heirs);
 	world_check(&heirs);
+	core_resumed(&heirs.core, &q->pool, heirs.now);
+	world_pass_ticks(&heirs, 1);        /* its client asks for nothing */
 	ck_assert(p->opened || q->opened || /* the client is told, unless just now */
 		  pool_opened(&p->pool) + 1 >= pool_block(&p->pool, 0).to);
 	must_be_whole(&heirs, q);
@@ -344,6 +346,98 @@ START_TEST(a_death_at_any_moment_of_a_release_that_fails_loses_nothing)
 }
 END_TEST
 
+/* --- Places --- */
+
+static struct world heirs;
+static struct world_pool *rich, *first, *second; /* in line for what the rich one has */
+
+#define WANTED 6 /* chunks: the block of 8 that the rich one has is enough for one */
+
+/* Both wait for the rich one's block; then the arbiter dies. */
+static void
+die_while_two_starve(void)
+{
+	uint64_t wall = pool_charge(&p->pool, 12) + 2 * pool_charge(&p->pool, 4);
+	struct world_pool *a, *b;
+
+	w->core.params.host_wall = wall;
+	grow_by(8);
+	a = world_open(w, 4, 4, 64);
+	b = world_open(w, 4, 4, 64);
+	while (world_take(a, CHUNK_SIZE) && world_take(b, CHUNK_SIZE))
+		;
+	world_pass_time(w, NS_PER_MS);
+	(void)world_ask(w, a, CHUNK_SIZE, WANTED, -1);
+	world_pass_time(w, NS_PER_MS);
+	(void)world_ask(w, b, CHUNK_SIZE, WANTED, -1);
+	ck_assert(a->pool.place.starved && b->pool.place.starved);
+
+	world_init(&heirs, wall);
+	heirs.now = w->now;
+	rich = world_adopt(&heirs, p, false);
+	second = world_adopt(&heirs, b, false);
+	first = world_adopt(&heirs, a, false);
+}
+
+START_TEST(a_place_among_those_that_starve_outlives_the_arbiter)
+{
+	uint64_t early, late;
+
+	die_while_two_starve();
+	late = world_ask(&heirs, second, CHUNK_SIZE, WANTED, -1);
+	world_give_all(&heirs, rich); /* its empty block goes to whoever is first */
+	world_pass_ticks(&heirs, 1);
+	ck_assert_uint_eq(pool_blocks(&rich->pool), 1);
+	ck_assert_int_eq(world_request(second, late)->state, WORLD_ASKED);
+	early = world_ask(&heirs, first, CHUNK_SIZE, WANTED, -1);
+	world_settle(&heirs);
+	ck_assert_int_eq(world_request(first, early)->state, WORLD_TURN);
+	ck_assert_int_eq(world_request(second, late)->state, WORLD_ASKED);
+	world_check(&heirs);
+	world_fini(&heirs);
+}
+END_TEST
+
+START_TEST(a_place_that_its_client_does_not_ask_for_is_lost_after_a_while)
+{
+	uint64_t late;
+
+	die_while_two_starve();
+	late = world_ask(&heirs, second, CHUNK_SIZE, WANTED, -1);
+	world_give_all(&heirs, rich);
+	world_pass_ticks(&heirs, 1);
+	ck_assert_int_eq(world_request(second, late)->state, WORLD_ASKED);
+	world_pass_time(&heirs, 2 * NS_PER_S);
+	world_settle(&heirs);
+	ck_assert_int_eq(world_request(second, late)->state, WORLD_TURN);
+	ck_assert(!first->pool.place.starved);
+	world_check(&heirs);
+	world_fini(&heirs);
+}
+END_TEST
+
+/* Its client's threads stand behind what it will ask for again. */
+START_TEST(queued_stays_set_until_the_client_has_resumed)
+{
+	struct world_pool *q;
+
+	fill();
+	p->pool.limits.wall = 4 * CHUNK_SIZE;
+	(void)world_ask(w, p, CHUNK_SIZE, 1, -1);
+	ck_assert(ledger_queued(&p->pool.ledger));
+	world_init(&heirs, WORLD_HOST_WALL);
+	q = world_adopt(&heirs, p, false);
+	world_pass_ticks(&heirs, 3);
+	ck_assert(ledger_queued(&q->pool.ledger));
+	core_resumed(&heirs.core, &q->pool, heirs.now);
+	ck_assert(ledger_queued(&q->pool.ledger));
+	world_pass_ticks(&heirs, 1); /* it asked for nothing */
+	ck_assert(!ledger_queued(&q->pool.ledger));
+	world_check(&heirs);
+	world_fini(&heirs);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -373,6 +467,10 @@ suite(void)
 	tcase_add_test(end, a_death_at_any_moment_of_a_release_loses_nothing);
 	tcase_add_loop_test(
 	    end, a_death_at_any_moment_of_a_release_that_fails_loses_nothing, 1, 30);
+	tcase_add_test(end, a_place_among_those_that_starve_outlives_the_arbiter);
+	tcase_add_test(
+	    end, a_place_that_its_client_does_not_ask_for_is_lost_after_a_while);
+	tcase_add_test(end, queued_stays_set_until_the_client_has_resumed);
 	suite_add_tcase(s, blocks);
 	suite_add_tcase(s, end);
 	return s;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: ISC
 #
 # The core decides and does no I/O. This sees to it: an object of the core (audit, core, grow, heap_kind, policy,
-# pool, queue, release, serve, share, squeeze, tally, user, and of proto ledger and messages) may need nothing from outside but
+# pool, queue, release, serve, share, squeeze, step, tally, user, and of proto ledger and messages) may need nothing from outside but
 # the symbols below; no socket, no file, no clock, no libevent, no printing.
 #
 # usage: core_is_pure.sh OBJECT-OR-ARCHIVE...    (default: those of the build in $BUD_BUILD)
@@ -17,7 +17,7 @@ generated='^(__asan_|__ubsan_|__tsan_|__msan_|__sanitizer_|__gcov_|__llvm_|__pro
 
 if [ $# -eq 0 ] && [ -n "${BUD_BUILD:-}" ]; then
 	for name in daemon/audit daemon/caches daemon/core daemon/grow daemon/heap_kind daemon/live daemon/policy daemon/pool daemon/queue \
-		daemon/registered daemon/release daemon/serve daemon/share daemon/squeeze daemon/tally daemon/user proto/cache proto/ledger proto/messages; do
+		daemon/registered daemon/release daemon/serve daemon/share daemon/squeeze daemon/step daemon/tally daemon/user proto/cache proto/ledger proto/messages; do
 		set -- "$@" "$BUD_BUILD/${name%/*}/.libs/${name#*/}.o"
 	done
 fi

@@ -39,7 +39,7 @@ static const struct bad bad[] = {
 	{ "more than the largest", PROTO_ALLOC, 4096, 0, 0, false },
 	{ "a truncated HELLO", PROTO_HELLO, 103, 0, 0, false },
 	{ "another size inside", PROTO_ALLOC, 0, WORD(header.size), 31, false },
-	{ "an unknown type", PROTO_DOORBELL, 0, 0, PROTO_GAVE_UP + 1, false },
+	{ "an unknown type", PROTO_DOORBELL, 0, 0, PROTO_RESUMED + 1, false },
 	{ "a huge type", PROTO_DOORBELL, 0, 0, UINT32_MAX, false },
 	{ "a WELCOME", PROTO_WELCOME, 0, 0, 0, false },
 	{ "a GRANT", PROTO_GRANT, 0, 0, 0, false },
@@ -63,6 +63,7 @@ static const struct bad bad[] = {
 	{ "an ALLOC before WELCOME", PROTO_ALLOC, 0, 0, 0, true },
 	{ "a DONE before WELCOME", PROTO_DONE, 0, 0, 0, true },
 	{ "a CANCEL before WELCOME", PROTO_CANCEL, 0, 0, 0, true },
+	{ "a RESUMED before WELCOME", PROTO_RESUMED, 0, 0, 0, true },
 	{ "a DOORBELL before WELCOME", PROTO_DOORBELL, 0, 0, 0, true },
 	{ "a WATCH before WELCOME", PROTO_WATCH, 0, 0, 0, true },
 	{ "a GAVE-UP before WELCOME", PROTO_GAVE_UP, 0, 0, 0, true },
@@ -152,7 +153,7 @@ END_TEST
 static union proto_msg
 half_random(size_t *sizep)
 {
-	union proto_msg m = good((enum proto_type)(1 + random() % PROTO_GAVE_UP));
+	union proto_msg m = good((enum proto_type)(1 + random() % PROTO_RESUMED));
 
 	*sizep = proto_size(m.header.type);
 	for (long k = random() % 4; k > 0; k--)
