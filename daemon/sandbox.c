@@ -109,6 +109,8 @@ static const struct rule arbiters[] = {
 	WHEN(ioctl, IS(1, FIONREAD)),
 	ANY(membarrier),
 	WHEN(openat, BITS(2, OPEN_BITS, O_RDONLY)),
+	ANY(poll), /* whether a client has hung up */
+	ANY(ppoll),
 	ANY(pread64),
 	ANY(readv),
 	ANY(recvfrom),
@@ -154,8 +156,6 @@ static const struct rule keepers[] = {
 	ANY(getsockname),
 	ANY(pidfd_open),
 	ANY(pipe2),
-	ANY(poll),
-	ANY(ppoll),
 	ANY(setsockopt),
 	WHEN(socket, IS(0, AF_UNIX)),
 	WHEN(socketpair, IS(0, AF_UNIX)),

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -199,6 +200,15 @@ session_on_hangup(struct session *s)
 		session_deafen(s);
 }
 
+/* Whatever it has sent and nobody has read: all that could matter is a CLOSE. */
+static bool
+has_hung_up(const struct session *s)
+{
+	struct pollfd p = { .fd = s->sock };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) != 0;
+}
+
 static void
 session_on_pid(evutil_socket_t fd, short events, void *arg)
 {
@@ -209,7 +219,7 @@ session_on_pid(evutil_socket_t fd, short events, void *arg)
 	(void)events;
 	s->gone = true;
 	blame_begin(a, s->id, s->slot);
-	if (s->state == SESSION_DEAF || s->state == SESSION_SHUNNED)
+	if (s->state == SESSION_DEAF || s->state == SESSION_SHUNNED || has_hung_up(s))
 		session_end(s, "the process has ended");
 	blame_end(a);
 	arbiter_rewind(a);

@@ -398,8 +398,8 @@ vault_fini(struct vault *v)
 static int
 clear_record(struct vault *v, uint32_t slot)
 {
-	static const char zeros[offsetof(struct record, block) -
-				offsetof(struct record, blocks)];
+	static const char
+	    zeros[offsetof(struct record, block) - offsetof(struct record, blocks)];
 	off_t offset =
 	    (off_t)slot * RECORD_STRIDE + (off_t)offsetof(struct record, blocks);
 

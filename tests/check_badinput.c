@@ -249,7 +249,7 @@ START_TEST(a_client_of_another_version_is_told_which_is_spoken)
 	ck_assert_uint_eq(msg.header.type, PROTO_REFUSE);
 	ck_assert_uint_eq(msg.refuse.tag, 0);
 	ck_assert_int_eq(msg.refuse.error, EPROTONOSUPPORT);
-	ck_assert_ptr_nonnull(strstr(msg.refuse.reason, "versions 2 to 8"));
+	ck_assert_ptr_nonnull(strstr(msg.refuse.reason, "versions 3 to 9"));
 	raw_expect_end(&r);
 	raw_close(&r);
 	daemon_end(&d);

@@ -188,6 +188,7 @@ START_TEST(a_restarted_budd_is_asked_for_the_blocks_again)
 	fake_restarted(&fake);
 	dispatch(0);
 	ck_assert_int_eq(bud_dispatch(pool), 0);
+	fake_expect(&fake, PROTO_RESUMED, NULL);
 	expect_watch(PROTO_EVENT_BLOCKS);
 	say(0, 4, 0);
 	say(4, 2, 0);

@@ -893,8 +893,11 @@ START_TEST(a_pool_at_rest_is_adopted_as_it_is)
 	world_check(&heirs);
 	ck_assert_int_eq(q->question, WORLD_NOTHING);
 	ck_assert_uint_eq(heirs.core.committed, w->core.committed);
-	ck_assert(!q->opened); /* it was told long ago */
-	ck_assert(!ledger_queued(&q->pool.ledger));
+	ck_assert(!q->opened);                     /* it was told long ago */
+	ck_assert(ledger_queued(&q->pool.ledger)); /* what waits will ask again */
+	core_resumed(&heirs.core, &q->pool, heirs.now);
+	world_pass_ticks(&heirs, 1);
+	ck_assert(!ledger_queued(&q->pool.ledger)); /* it did not */
 	ck_assert_uint_eq(pool_blocks(&q->pool), 2);
 	world_fini(&heirs);
 }

@@ -20,6 +20,7 @@
 #include "tests/daemon.h"
 #include "tests/deaths.h"
 #include "tests/raw.h"
+#include "tests/witness.h"
 
 #define CHUNK  (256 * KIB)
 #define BLOCK  (5 * CHUNK) /* two slices, of which the second is not a whole one */
@@ -190,53 +191,7 @@ wait_in_order(struct client *me, void *arg)
 	bud_close(pool);
 }
 
-/* --- What is locked --- */
-
-struct watch {
-	uint64_t least;
-	_Atomic bool end;
-	uint64_t dipped_to; /* 0: it did not */
-};
-
-static void *
-watch_locked(void *arg)
-{
-	struct watch *w = arg;
-	uint64_t locked;
-
-	while (!atomic_load(&w->end)) {
-		locked = daemon_locked(&d);
-		if (locked < w->least)
-			w->dipped_to = locked;
-		nap();
-	}
-	return NULL;
-}
-
-static uint64_t
-sum_of_pools(const cJSON *status)
-{
-	const cJSON *p;
-	uint64_t sum = 0;
-
-	cJSON_ArrayForEach (p, cJSON_GetObjectItem(status, "pools"))
-		sum += (uint64_t)cJSON_GetObjectItem(p, "pinned")->valuedouble;
-	return sum;
-}
-
-/* host.pinned is the sum of the pools and their ledgers, and just that is locked. */
-static bool
-adds_up(void)
-{
-	cJSON *status = daemon_status(&d);
-	const cJSON *host = cJSON_GetObjectItem(status, "host");
-	uint64_t pinned = (uint64_t)cJSON_GetObjectItem(host, "pinned")->valuedouble;
-	uint64_t ledgers = (uint64_t)cJSON_GetObjectItem(host, "ledgers")->valuedouble;
-	uint64_t sum = sum_of_pools(status);
-
-	cJSON_Delete(status);
-	return pinned == sum + ledgers && pinned == daemon_locked(&d);
-}
+/* --- The ledger --- */
 
 /* Of our only pool: our own view of its ledger. */
 static void
@@ -253,7 +208,7 @@ find_ledger(struct ledger *l, uint64_t wall_max)
 			sscanf(line, "%lx-", &from);
 	fclose(f);
 	ck_assert_uint_ne(from, 0);
-	ledger_attach(l, (void *)from, chunks);
+	ledger_attach(l, (void *)from, chunks, LEDGER_CACHES);
 }
 
 /* --- Every step --- */
@@ -373,7 +328,7 @@ check_whole(struct bud_pool *pool)
 
 	(void)pool;
 	ck_assert(painted(held, BASE, 1));
-	eventually(adds_up());
+	eventually(figures_add_up(&d));
 	find_ledger(&l, WALL);
 	ck_assert(ledger_check(&l, (uint32_t)((BASE + BLOCK) / CHUNK_SIZE)));
 	ck_assert_uint_eq(
@@ -384,9 +339,8 @@ check_whole(struct bud_pool *pool)
 START_TEST(a_death_at_any_step_of_growing_and_releasing_costs_nothing)
 {
 	struct cycle cycle = { .run = grow_and_release };
-	struct watch watch = { 0 };
+	struct witness witness;
 	struct client user, waiter;
-	pthread_t thread;
 	unsigned int died;
 
 	client_run(&user, use_the_base, NULL);
@@ -397,18 +351,14 @@ START_TEST(a_death_at_any_step_of_growing_and_releasing_costs_nothing)
 	ck_assert_ptr_nonnull(held = bud_alloc(cycle.pool, BASE, 0));
 	paint(held, BASE, 1);
 	grow_and_release(cycle.pool);
-	eventually(adds_up());
-	watch.least = daemon_locked(&d);
-	ck_assert_int_eq(pthread_create(&thread, NULL, watch_locked, &watch), 0);
-
+	eventually(figures_add_up(&d));
+	witness_start(&witness, &d);
 	died = die_at_every_step(&cycle, check_whole);
 	printf(
 	    "%u arbiters died, each at another step of growing and releasing\n", died);
 	ck_assert_uint_gt(died, 50);
 	ck_assert_double_eq(daemon_figure(&d, "restarts"), died);
-	atomic_store(&watch.end, true);
-	ck_assert_int_eq(pthread_join(thread, NULL), 0);
-	ck_assert_uint_eq(watch.dipped_to, 0);
+	witness_stop(&witness);
 	bud_close(cycle.pool);
 	client_say(&waiter, "free");
 	client_join(&waiter);
@@ -436,7 +386,7 @@ check_gone(struct bud_pool *unused)
 {
 	(void)unused;
 	eventually(daemon_locked(&d) == 0);
-	eventually(adds_up());
+	eventually(figures_add_up(&d));
 }
 
 START_TEST(a_death_at_any_step_of_opening_and_closing_costs_nothing)
@@ -582,7 +532,7 @@ START_TEST(a_message_that_kills_costs_its_sender_the_connection)
 	client_wait(&bad, "cut off");
 	expect_restarts(2);
 	ck_assert(daemon_log_contains(&d, "dropped: arbiters died while"));
-	eventually(adds_up()); /* its memory stays, as its process does */
+	eventually(figures_add_up(&d)); /* its memory stays, as its process does */
 	ck_assert_double_eq(daemon_figure(&d, "pools.2.pinned"), BASE);
 	daemon_kill_arbiter(&d); /* the next one knows, too */
 	expect_restarts(3);
