@@ -223,6 +223,17 @@ bud__gave_locked(struct bud_pool *pool)
 		bud__ring_locked(pool);
 }
 
+/* Nobody here waits, so nobody reads, and yet `queued` is up: it may be that of a dead arbiter,
+ * whose heir lowers it when it has our answer to its RESTARTED. */
+static void
+hear_out(struct bud_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	if (!pool->reading && !atomic_load(&pool->away))
+		bud__read(pool);
+	pthread_mutex_unlock(&pool->lock);
+}
+
 void
 bud__gave(struct bud_pool *pool)
 {
@@ -234,6 +245,8 @@ bud__gave(struct bud_pool *pool)
 		pthread_mutex_unlock(&pool->lock);
 	} else if (ledger_queued(&pool->ledger)) {
 		bud__ring(pool);
+		if (atomic_load(&pool->settling))
+			hear_out(pool);
 	}
 }
 

@@ -212,6 +212,31 @@ START_TEST(while_budd_takes_from_it_the_owner_does_without)
 }
 END_TEST
 
+START_TEST(who_waits_for_nothing_still_answers_the_heir_of_a_dead_arbiter)
+{
+	struct waiter w;
+	union proto_msg msg;
+	uint64_t tag;
+	void *buf;
+
+	fake_queued(&fake, true);
+	waiter_start(&w, pool, 4096, -1);
+	tag = fake_expect_alloc(&fake, 4096);
+	fake_grant(&fake, tag);
+	buf = waiter_join(&w);
+	ck_assert_ptr_nonnull(buf);
+	fake_expect_done(&fake, tag, PROTO_USED);
+	fake_restarted(&fake); /* the DONE was lost, and `queued` is still up */
+	bud_free(pool, buf);
+	fake_expect(&fake, PROTO_DOORBELL, &msg);
+	fake_expect(&fake, PROTO_RESUMED, &msg);
+	fake_queued(&fake, false);
+	bud_free(pool, must_alloc(4096));
+	ck_assert_uint_eq(cached(), 1);
+	fake_expect_nothing(&fake);
+}
+END_TEST
+
 START_TEST(a_tick_empties_a_cache_that_is_used)
 {
 	void *buf = must_alloc(8192);
@@ -399,6 +424,8 @@ suite(void)
 	tcase_add_test(
 	    t, an_owner_that_was_left_alone_in_a_hit_empties_its_cache_and_rings);
 	tcase_add_test(t, while_budd_takes_from_it_the_owner_does_without);
+	tcase_add_test(
+	    t, who_waits_for_nothing_still_answers_the_heir_of_a_dead_arbiter);
 	tcase_add_test(t, a_tick_empties_a_cache_that_is_used);
 	tcase_add_test(
 	    t, a_thread_that_ends_gives_all_back_and_the_next_one_has_its_cache);
