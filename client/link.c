@@ -228,10 +228,13 @@ bud__gave_locked(struct bud_pool *pool)
 static void
 hear_out(struct bud_pool *pool)
 {
+	int cancel = bud__hold_cancel();
+
 	pthread_mutex_lock(&pool->lock);
 	if (!pool->reading && !atomic_load(&pool->away))
 		bud__read(pool);
 	pthread_mutex_unlock(&pool->lock);
+	bud__resume_cancel(cancel);
 }
 
 void
