@@ -191,6 +191,35 @@ struct instant core_next_due(const struct core *c);
 /** core_run() - deadlines and ticks that are due */
 void core_run(struct core *c, struct instant now);
 
+/* What keeps the first request of a pool from its turn. */
+enum core_why {
+	WHY_NOTHING,   /* nobody waits */
+	WHY_SOON,      /* nothing: it is being seen to */
+	WHY_GROWING,   /* a block for it is being pinned */
+	WHY_RELEASING, /* a block is on its way back; then it is looked at again */
+	WHY_PINNING,   /* pages could not be pinned; the next try is at the next tick */
+	WHY_TURN,      /* the client has turns that it has not used yet */
+	WHY_WALL,      /* the pool's */
+	WHY_BLOCKS,    /* the pool has as many blocks as there may be */
+	WHY_SECTION,   /* the wall that its section shares */
+	WHY_USER,      /* the wall of its user */
+	WHY_HOST,      /* the host's */
+	WHY_ORDER,     /* there would be room, that is kept for others before it */
+};
+
+/* The block that would let it in, if the pool's own wall allows one. Chunks. */
+struct core_wants {
+	uint32_t from; /* where it would start, empty last blocks having gone */
+	uint32_t chunks;
+};
+
+/** core_why() - why the first request of @p waits; nothing is changed but scratch memory
+ * @w:	receives what would let it in, for WHY_SECTION to WHY_ORDER; else zeros */
+enum core_why core_why(struct core *c, const struct pool *p, struct core_wants *w);
+/** core_wall_for() - the lowest wall of its own that would let the first request in, or what
+ * it has if there is none; bytes */
+uint64_t core_wall_for(const struct core *c, const struct pool *p);
+
 /** core_check() - invariants of the core and of its pools; for tests and debug builds */
 bool core_check(const struct core *c);
 

@@ -186,6 +186,71 @@ make_room(struct core *c, struct pool *p, const struct request *head)
 	return true;
 }
 
+/* The walls are looked at as make_room() does, but nothing is begun. */
+static enum core_why
+why_no_room(struct core *c, const struct pool *p, const struct request *head,
+    struct core_wants *w)
+{
+	uint32_t start, chunks = block_for(c, p, head, &start);
+
+	if (pool_blocks(p) == RECORD_BLOCKS_MAX)
+		return WHY_BLOCKS;
+	if (chunks == 0)
+		return WHY_WALL;
+	*w = (struct core_wants){ start, chunks };
+	switch (share_shortage(c, p, start + chunks)) {
+	case SHORT_OF_GROUP:
+		return WHY_SECTION;
+	case SHORT_OF_USER:
+		return WHY_USER;
+	case SHORT_OF_HOST:
+		return WHY_HOST;
+	case SHORT_OF_NOTHING:
+		break;
+	}
+	return p->place.starved ? WHY_ORDER : WHY_SOON;
+}
+
+enum core_why
+core_why(struct core *c, const struct pool *p, struct core_wants *w)
+{
+	const struct request *head = queue_head(&p->queue);
+
+	*w = (struct core_wants){ 0 };
+	if (head == NULL)
+		return p->queue.length == 0 ? WHY_NOTHING : WHY_TURN;
+	switch (p->phase) {
+	case POOL_STEADY:
+		break;
+	case POOL_GROWING:
+		return WHY_GROWING;
+	case POOL_ASKED:
+	case POOL_RELEASING:
+		return WHY_RELEASING;
+	case POOL_UNSETTLED:
+		return WHY_SOON;
+	}
+	if (fits_but_for_turns(c, p, head))
+		return WHY_TURN;
+	if (!p->welcome || c->tick < p->retry_tick)
+		return WHY_PINNING;
+	return why_no_room(c, p, head, w);
+}
+
+uint64_t
+core_wall_for(const struct core *c, const struct pool *p)
+{
+	const struct request *head = queue_head(&p->queue);
+	struct policy_view view = core_view(c, p, 0);
+	uint64_t from = turns_are_out(p) ? p->planned : pool_floor(p);
+
+	if (head == NULL)
+		return p->limits.wall;
+	return (from + core_block(
+			   p, &policy_fixed, &view, (uint32_t)request_chunks(head))) *
+	       CHUNK_SIZE;
+}
+
 static void
 refuse_those_that_only_tried(struct core *c, struct pool *p)
 {

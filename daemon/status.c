@@ -13,6 +13,7 @@
 #include "daemon/largepages.h"
 #include "daemon/session.h"
 #include "daemon/status_blocks.h"
+#include "daemon/status_queue.h"
 
 /* --- Pools --- */
 
@@ -69,20 +70,7 @@ flags_json(const struct pool *p)
 }
 
 static cJSON *
-queue_json(const struct queue *q)
-{
-	cJSON *o = cJSON_CreateObject();
-
-	if (json_put_number(o, "length", q->length) &&
-	    json_put_number(o, "bytes", queue_bytes(q)) &&
-	    json_put_number(o, "oldest_ms", (uint64_t)queue_oldest_ms(q, clock_now())))
-		return o;
-	cJSON_Delete(o);
-	return NULL;
-}
-
-static cJSON *
-counters_json(const struct record_counters *n, uint64_t kept)
+counters_json(const struct record_counters *n, const uint64_t *kept)
 {
 	cJSON *o = cJSON_CreateObject();
 
@@ -92,7 +80,7 @@ counters_json(const struct record_counters *n, uint64_t kept)
 	    json_put_number(o, "timeouts", n->timeouts) &&
 	    json_put_number(o, "grown", n->grown) &&
 	    json_put_number(o, "released", n->released) &&
-	    json_put_number(o, "kept", kept))
+	    (kept == NULL || json_put_number(o, "kept", *kept)))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
@@ -135,24 +123,27 @@ put_limits(cJSON *o, const struct pool_limits *limits)
 }
 
 static bool
-put_figures(cJSON *o, const struct core *c, const struct pool *p, bool with_map)
+put_figures(cJSON *o, struct core *c, const struct pool *p, bool in_full)
 {
-	uint64_t used;
-	cJSON *blocks = status_blocks(c, p, with_map, &used);
+	uint64_t used, largest;
+	cJSON *blocks = status_blocks(c, p, in_full, &used, &largest);
 
 	if (blocks == NULL)
 		return false;
 	if (!json_put_number(o, "pinned", p->pinned * CHUNK_SIZE) ||
 	    !json_put_number(o, "used", used) ||
+	    !json_put_number(o, "largest_free", largest) ||
 	    !json_put_number(o, "tick_count", p->record->tick_count) ||
 	    !json_put(o, "flags", flags_json(p))) {
 		cJSON_Delete(blocks);
 		return false;
 	}
 	return json_put(o, "blocks", blocks) &&
-	       json_put(o, "queue", queue_json(&p->queue)) &&
+	       json_put(o, "queue", status_queue(p, in_full)) &&
+	       json_put(o, "caches", status_caches(p)) &&
+	       (!in_full || status_put_why(o, c, p)) &&
 	       json_put(o, "counters",
-		   counters_json(&p->record->counters, p->record->kept)) &&
+		   counters_json(&p->record->counters, &p->record->kept)) &&
 	       json_put(o, "audit", audit_json(&p->record->audit));
 }
 
@@ -226,12 +217,12 @@ put_more(cJSON *o, const struct session *s)
 }
 
 static cJSON *
-pool_json(const struct session *s, bool with_map)
+pool_json(const struct session *s, bool in_full)
 {
 	cJSON *o = cJSON_CreateObject();
 
 	if (put_owner(o, s) && put_limits(o, &s->pool.limits) &&
-	    put_figures(o, &s->arbiter->core, &s->pool, with_map) && put_more(o, s) &&
+	    put_figures(o, &s->arbiter->core, &s->pool, in_full) && put_more(o, s) &&
 	    put_share(o, &s->arbiter->core, &s->pool))
 		return o;
 	cJSON_Delete(o);
@@ -358,6 +349,18 @@ large_pages_json(void)
 	return NULL;
 }
 
+/* Since this arbiter began; what waits now is "waiting". */
+static cJSON *
+host_queue_json(const struct tally *t)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (json_put_real(o, "average_length", level_average(&t->waiting, clock_now())))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
 cJSON *
 status_host(const struct arbiter *a)
 {
@@ -374,6 +377,8 @@ status_host(const struct arbiter *a)
 	    json_put_number(o, "clients", t.clients) &&
 	    json_put_number(o, "foreign", a->foreign) &&
 	    json_put_number(o, "clients_max", arbiter_config(a)->host.clients_max) &&
+	    json_put(o, "queue", host_queue_json(&a->core.tally)) &&
+	    json_put(o, "counters", counters_json(&a->core.tally.sum, NULL)) &&
 	    put_params(o, &a->core.params) &&
 	    json_put(o, "large_pages", large_pages_json()))
 		return o;

@@ -182,8 +182,8 @@ all_blocks(const struct core *c, const struct pool *p, const struct ledger *l,
 
 /* Of a copy of the map, in which what lies in threads' caches is free. */
 cJSON *
-status_blocks(
-    const struct core *c, const struct pool *p, bool with_map, uint64_t *usedp)
+status_blocks(const struct core *c, const struct pool *p, bool with_map,
+    uint64_t *usedp, uint64_t *largestp)
 {
 	struct ledger_plan copy = { 0 };
 	struct ledger l = p->ledger;
@@ -193,6 +193,8 @@ status_blocks(
 		ledger_plan_add_cached(&copy, &p->ledger);
 		l.free = (_Atomic uint64_t *)copy.words;
 		blocks = all_blocks(c, p, &l, with_map, usedp);
+		*largestp =
+		    ledger_largest_free(&l, (struct chunk_range){ 0, pool_opened(p) });
 	}
 	ledger_plan_fini(&copy);
 	return blocks;

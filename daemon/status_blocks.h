@@ -20,9 +20,11 @@ struct pool;
 
 /** status_blocks() - an array, in the order of the blocks; NULL: no memory
  * @with_map:	each with its picture
- * @usedp:	receives the bytes in buffers, of all blocks */
-cJSON *status_blocks(
-    const struct core *c, const struct pool *p, bool with_map, uint64_t *usedp);
+ * @usedp:	receives the bytes in buffers, of all blocks
+ * @largestp:	receives the bytes of the largest buffer that there is room for; one may lie
+ * across blocks */
+cJSON *status_blocks(const struct core *c, const struct pool *p, bool with_map,
+    uint64_t *usedp, uint64_t *largestp);
 /** status_seconds() - so many ticks, in seconds */
 double status_seconds(const struct core *c, uint64_t ticks);
 

@@ -8,6 +8,7 @@
 
 #include "daemon/status.h"
 #include "daemon/status_blocks.h"
+#include "daemon/status_queue.h"
 #include "tests/fake_arbiter.h"
 
 static struct fake fake;
@@ -225,6 +226,8 @@ START_TEST(pool_at_the_wall_of_the_host_waits_for_it)
 	ck_assert(cJSON_IsTrue(at(look_at(first), "starved")));
 	ck_assert(cJSON_IsTrue(at(json, "waits_for_host")));
 	ck_assert_str_eq(text(json, "waits_for"), "host");
+	ck_assert_str_eq(text(json, "why"), "host");
+	ck_assert_double_eq(number(json, "wants"), (double)(16 * CHUNK_SIZE));
 	ck_assert_double_eq(number(json, "ask"), (double)(16 * CHUNK_SIZE));
 	ck_assert_double_eq(number(json, "overtaken"), 4);
 	ck_assert_double_eq(number(at(look(), "host"), "starved"), 1);
@@ -236,6 +239,7 @@ START_TEST(pool_at_the_wall_of_its_user_does_not_wait_for_the_host)
 	fake.arbiter.core.params.user_wall = first->pool.user->charge;
 	starve(first);
 	ck_assert_str_eq(text(look_at(first), "waits_for"), "user");
+	ck_assert_str_eq(text(json, "why"), "user");
 	ck_assert(cJSON_IsFalse(at(json, "waits_for_host")));
 	ck_assert(cJSON_IsTrue(at(json, "starved")));
 }
@@ -262,6 +266,7 @@ START_TEST(pools_of_a_section_share_a_wall_and_tell_of_it)
 	fake_grow(&fake, b, 24, 24);
 	starve(a);
 	ck_assert_str_eq(text(look_at(a), "waits_for"), "section");
+	ck_assert_str_eq(text(json, "why"), "section");
 }
 END_TEST
 
@@ -495,6 +500,125 @@ START_TEST(queue_tells_length_bytes_and_age)
 }
 END_TEST
 
+START_TEST(requests_are_listed_in_their_order)
+{
+	const cJSON *list, *r;
+	struct proto_alloc alloc = {
+		.tag = 3, .size_bytes = 5000, .count = 2, .timeout_ms = 1000
+	};
+
+	fake_take(first, 8 * CHUNK_SIZE);
+	fake_wait(&fake, first, 1, 2 * CHUNK_SIZE); /* fits: it has its turn */
+	fake_wait(&fake, first, 2, 8 * CHUNK_SIZE);
+	core_request(&fake.arbiter.core, &first->pool, &alloc, fake_now);
+	fake_now.ns += 250 * NS_PER_MS;
+	list = at(at(look_at(first), "queue"), "requests");
+	fake_now.ns -= 250 * NS_PER_MS;
+	ck_assert_int_eq(cJSON_GetArraySize(list), 3);
+	ck_assert_str_eq(text(r = cJSON_GetArrayItem(list, 0), "state"), "turn");
+	ck_assert_ptr_null(cJSON_GetObjectItem(r, "left_ms"));
+	ck_assert_str_eq(text(r = cJSON_GetArrayItem(list, 1), "state"), "waiting");
+	ck_assert_double_eq(number(r, "size"), (double)(8 * CHUNK_SIZE));
+	ck_assert_double_eq(number(r, "age_ms"), 250);
+	ck_assert_ptr_null(cJSON_GetObjectItem(r, "left_ms"));
+	r = cJSON_GetArrayItem(list, 2);
+	ck_assert_double_eq(number(r, "size"), 8192);
+	ck_assert_double_eq(number(r, "count"), 2);
+	ck_assert_double_eq(number(r, "left_ms"), 750);
+}
+END_TEST
+
+START_TEST(a_long_queue_is_listed_up_to_a_bound)
+{
+	const cJSON *q;
+
+	fake_take(first, 8 * CHUNK_SIZE);
+	for (unsigned int i = 0; i <= STATUS_REQUESTS_MAX; i++)
+		fake_wait(&fake, first, i, 8 * CHUNK_SIZE);
+	q = at(look_at(first), "queue");
+	ck_assert_double_eq(number(q, "length"), STATUS_REQUESTS_MAX + 1);
+	ck_assert_int_eq(cJSON_GetArraySize(at(q, "requests")), STATUS_REQUESTS_MAX);
+	q = at(cJSON_GetArrayItem(at(look(), "pools"), 0), "queue");
+	ck_assert_ptr_null(cJSON_GetObjectItem(q, "requests"));
+}
+END_TEST
+
+START_TEST(average_length_of_the_queue_is_weighted_by_time)
+{
+	fake_take(first, 8 * CHUNK_SIZE);
+	level_init(&first->pool.waiting, fake_now);
+	level_init(&fake.arbiter.core.tally.waiting, fake_now);
+	fake_now.ns += NS_PER_S;
+	fake_wait(&fake, first, 1, 8 * CHUNK_SIZE);
+	fake_now.ns += 3 * NS_PER_S;
+	ck_assert_double_eq_tol(
+	    number(at(look_at(first), "queue"), "average_length"), 0.75, 1e-9);
+	ck_assert_double_eq_tol(
+	    number(at(at(look(), "host"), "queue"), "average_length"), 0.75, 1e-9);
+	ck_assert_double_eq(number(at(at(json, "host"), "counters"), "queued"), 1);
+	fake_now.ns -= 4 * NS_PER_S;
+}
+END_TEST
+
+START_TEST(caches_tell_how_many_and_what_lies_in_them)
+{
+	const cJSON *c = at(look_at(first), "caches");
+
+	ck_assert_double_eq(number(c, "count"), 0);
+	ck_assert_double_eq(number(c, "bytes"), 0);
+}
+END_TEST
+
+START_TEST(largest_free_may_lie_across_blocks)
+{
+	ck_assert_double_eq(
+	    number(look_at(first), "largest_free"), (double)(8 * CHUNK_SIZE));
+	fake_take(first, 2 * CHUNK_SIZE);
+	ck_assert_double_le(
+	    number(look_at(first), "largest_free"), (double)(8 * CHUNK_SIZE));
+}
+END_TEST
+
+/* --- Why the first one waits --- */
+
+START_TEST(nobody_waits_for_nothing)
+{
+	ck_assert_str_eq(text(look_at(first), "why"), "nothing");
+	ck_assert_double_eq(number(json, "wants"), 0);
+	ck_assert_double_eq(
+	    number(json, "wall_needed"), (double)first->pool.limits.wall);
+}
+END_TEST
+
+START_TEST(who_waits_at_the_own_wall_is_told_which_wall_would_do)
+{
+	fake_take(first, 8 * CHUNK_SIZE);
+	fake_take(first, CHUNK_SIZE);
+	fake_wait(&fake, first, 1, 8 * CHUNK_SIZE);
+	ck_assert_str_eq(text(look_at(first), "why"), "wall");
+	ck_assert_double_eq(number(json, "wants"), 0);
+	ck_assert_double_eq(number(json, "wall_needed"), (double)(20 * CHUNK_SIZE));
+	core_set_wall(&fake.arbiter.core, &first->pool,
+	    (uint64_t)number(json, "wall_needed") - CHUNK_SIZE, fake_now);
+	ck_assert_ptr_null(fake.pinning);
+	ck_assert_str_eq(text(look_at(first), "why"), "wall");
+	core_set_wall(&fake.arbiter.core, &first->pool,
+	    (uint64_t)number(json, "wall_needed"), fake_now);
+	ck_assert_ptr_nonnull(fake.pinning); /* that very wall lets it in */
+	ck_assert_str_eq(text(look_at(first), "why"), "growing");
+}
+END_TEST
+
+START_TEST(a_turn_that_was_not_used_is_waited_for)
+{
+	fake_take(first, 8 * CHUNK_SIZE);
+	fake_wait(&fake, first, 1, 4 * CHUNK_SIZE);
+	ck_assert_str_eq(text(look_at(first), "why"), "turn");
+	fake_wait(&fake, first, 2, 4 * CHUNK_SIZE);
+	ck_assert_str_eq(text(look_at(first), "why"), "turn");
+}
+END_TEST
+
 START_TEST(counters_come_from_the_record)
 {
 	const cJSON *n;
@@ -694,6 +818,14 @@ status_suite(void)
 	tcase_add_test(t, map_is_for_those_who_look_at_one_pool);
 	tcase_add_test(t, host_counts_all_pools_and_their_ledgers);
 	tcase_add_test(t, queue_tells_length_bytes_and_age);
+	tcase_add_test(t, requests_are_listed_in_their_order);
+	tcase_add_test(t, a_long_queue_is_listed_up_to_a_bound);
+	tcase_add_test(t, average_length_of_the_queue_is_weighted_by_time);
+	tcase_add_test(t, caches_tell_how_many_and_what_lies_in_them);
+	tcase_add_test(t, largest_free_may_lie_across_blocks);
+	tcase_add_test(t, nobody_waits_for_nothing);
+	tcase_add_test(t, who_waits_at_the_own_wall_is_told_which_wall_would_do);
+	tcase_add_test(t, a_turn_that_was_not_used_is_waited_for);
 	tcase_add_test(t, counters_come_from_the_record);
 	tcase_add_test(t, release_tells_what_was_done_and_its_periods);
 	tcase_add_test(t, session_without_a_pool_is_a_client_and_no_pool);
