@@ -19,6 +19,7 @@ struct options {
 	const char *socket;
 	bool json;
 	bool control_blocks;
+	bool reconnect; /* of watch */
 	/* of web */
 	const char *listen; /* NULL: the default */
 	const char *host;   /* NULL: no other name */
@@ -29,6 +30,8 @@ struct options {
 enum budctl_exit status_command(const struct options *o, char *const args[]);
 /** show_command() - budctl show POOL */
 enum budctl_exit show_command(const struct options *o, char *const args[]);
+/** watch_command() - budctl watch; ends with budd */
+enum budctl_exit watch_command(const struct options *o, char *const args[]);
 /** set_command() - budctl set POOL key=value ..., budctl set host key=value ... */
 enum budctl_exit set_command(const struct options *o, char *const args[]);
 /** release_command() - budctl release [POOL] */

@@ -58,6 +58,8 @@ make_request(const char *socket, const char *path, struct body *body)
 
 /* --- What went wrong --- */
 
+static bool quiet; /* whoever asks wants to know whether, not why not */
+
 static const char *
 remedy(int error)
 {
@@ -72,13 +74,14 @@ unreachable(const char *socket, const char *why, const char *what_to_do)
 {
 	char *safe = terminal_safe(socket);
 
-	warnx("cannot reach budd at %s: %s; %s", safe, why, what_to_do);
+	if (!quiet)
+		warnx("cannot reach budd at %s: %s; %s", safe, why, what_to_do);
 	free(safe);
 	return BUDCTL_UNREACHABLE;
 }
 
 static enum budctl_exit
-explain(CURL *curl, CURLcode code, const char *socket)
+not_reached(CURL *curl, CURLcode code, const char *socket)
 {
 	long error = 0;
 
@@ -96,7 +99,9 @@ refused(long status, const cJSON *json)
 {
 	char *why = terminal_safe(field_text(json, "error"));
 
-	if (why != NULL && why[0] != '\0')
+	if (quiet)
+		;
+	else if (why[0] != '\0')
 		warnx("budd: %s", why);
 	else
 		warnx("budd answered with HTTP status %ld", status);
@@ -114,12 +119,18 @@ judge(long status, const struct body *body, cJSON **jsonp)
 		*jsonp = json;
 		return BUDCTL_OK;
 	}
-	if (status == 200)
+	if (status == 200 && !quiet)
 		warnx("budd answered something that is not a JSON object");
-	else
+	else if (status != 200)
 		code = refused(status, json);
 	cJSON_Delete(json);
 	return code;
+}
+
+static bool
+is_too_long(const char *socket)
+{
+	return strlen(socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path);
 }
 
 /* @text: what to send, or NULL */
@@ -133,7 +144,7 @@ ask(const char *socket, const char *method, const char *path, const char *text,
 	CURLcode code;
 	CURL *curl;
 
-	if (strlen(socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+	if (is_too_long(socket))
 		return unreachable(socket, strerror(ENAMETOOLONG), remedy(0));
 	if ((curl = make_request(socket, path, &body)) == NULL)
 		errx(BUDCTL_FAILED, "no memory for a request");
@@ -146,7 +157,7 @@ ask(const char *socket, const char *method, const char *path, const char *text,
 	if (code == CURLE_OK)
 		result = judge(status, &body, jsonp);
 	else
-		result = explain(curl, code, socket);
+		result = not_reached(curl, code, socket);
 	curl_easy_cleanup(curl);
 	free(body.text);
 	return result;
@@ -169,5 +180,108 @@ http_send(const char *socket, const char *method, const char *path, const cJSON 
 		errx(BUDCTL_FAILED, "no memory for a request");
 	code = ask(socket, method, path, text, jsonp);
 	cJSON_free(text);
+	return code;
+}
+
+/* --- A stream --- */
+
+struct stream {
+	CURL *curl;
+	struct body body; /* a line that is not complete, or what else was said */
+	bool (*on_line)(const char *line, void *arg);
+	void *arg;
+	bool begun;
+	bool ended; /* by on_line() */
+};
+
+/* Gives away what is complete. */
+static void
+split(struct stream *s)
+{
+	char *line = s->body.text, *end;
+
+	while (!s->ended && (end = strchr(line, '\n')) != NULL) {
+		*end = '\0';
+		s->ended = end > line && !s->on_line(line, s->arg);
+		line = end + 1;
+	}
+	s->body.size = strlen(line);
+	memmove(s->body.text, line, s->body.size + 1);
+}
+
+static size_t
+on_stream(char *data, size_t one, size_t count, void *arg)
+{
+	struct stream *s = arg;
+	long status = 0;
+
+	if (s->body.size + one * count > HTTP_LINE_MAX ||
+	    on_data(data, one, count, &s->body) != one * count)
+		return 0;
+	curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (status != 200)
+		return one * count;
+	s->begun = true;
+	split(s);
+	return s->ended ? 0 : one * count;
+}
+
+/* What has begun may end in any way: it never ends by itself. */
+static enum budctl_exit
+judge_stream(struct stream *s, CURLcode code, const char *socket)
+{
+	cJSON *json = NULL;
+	long status = 0;
+
+	if (s->begun)
+		return BUDCTL_OK;
+	if (code != CURLE_OK)
+		return not_reached(s->curl, code, socket);
+	curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (status == 200)
+		return BUDCTL_OK; /* it had nothing to say */
+	return judge(status, &s->body, &json);
+}
+
+enum budctl_exit
+http_stream(const char *socket, const char *path,
+    bool (*on_line)(const char *line, void *arg), void *arg)
+{
+	struct stream s = { .on_line = on_line, .arg = arg };
+	enum budctl_exit result;
+
+	if (is_too_long(socket))
+		return unreachable(socket, strerror(ENAMETOOLONG), remedy(0));
+	if ((s.curl = make_request(socket, path, &s.body)) == NULL)
+		errx(BUDCTL_FAILED, "no memory for a request");
+	curl_easy_setopt(s.curl, CURLOPT_WRITEFUNCTION, on_stream);
+	curl_easy_setopt(s.curl, CURLOPT_WRITEDATA, &s);
+	curl_easy_setopt(s.curl, CURLOPT_TIMEOUT, 0L);
+	curl_easy_setopt(s.curl, CURLOPT_CONNECTTIMEOUT, HTTP_TIMEOUT_S);
+	result = judge_stream(&s, curl_easy_perform(s.curl), socket);
+	curl_easy_cleanup(s.curl);
+	free(s.body.text);
+	return result;
+}
+
+enum budctl_exit
+http_try(const char *socket, const char *path, cJSON **jsonp)
+{
+	enum budctl_exit code;
+
+	quiet = true;
+	code = http_get(socket, path, jsonp);
+	quiet = false;
+	return code;
+}
+
+enum budctl_exit
+http_probe(const char *socket)
+{
+	cJSON *json;
+	enum budctl_exit code = http_try(socket, "/", &json);
+
+	if (code == BUDCTL_OK)
+		cJSON_Delete(json);
 	return code;
 }

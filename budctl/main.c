@@ -14,11 +14,18 @@
 
 #define OPERANDS_MAX 32
 
-enum option_flag {
-	OPTION_JSON = 1 << 0,
-	OPTION_CONTROL_BLOCKS = 1 << 1,
-	OPTION_WEB = 1 << 2, /* --listen, --host, --allow-remote */
+/* Long options without a letter; as bits, those that a command takes. */
+enum long_option {
+	LONG_JSON,
+	LONG_CONTROL_BLOCKS,
+	LONG_RECONNECT,
+	LONG_LISTEN,
+	LONG_HOST,
+	LONG_ALLOW_REMOTE,
 };
+#define BIT(option) (1u << (option))
+#define OPTIONS_WEB (BIT(LONG_LISTEN) | BIT(LONG_HOST) | BIT(LONG_ALLOW_REMOTE))
+#define LONG_BASE   256 /* beyond all letters */
 
 struct command {
 	const char *name;
@@ -34,17 +41,19 @@ static enum budctl_exit help_command(const struct options *o, char *const args[]
 static enum budctl_exit version_command(const struct options *o, char *const args[]);
 
 static const struct command commands[] = {
-	{ "status", "[--json]", 0, 0, OPTION_JSON, status_command,
+	{ "status", "[--json]", 0, 0, BIT(LONG_JSON), status_command,
 	    "the host, and one line for each pool" },
 	{ "show", "POOL [--control-blocks] [--json]", 1, 1,
-	    OPTION_JSON | OPTION_CONTROL_BLOCKS, show_command,
+	    BIT(LONG_JSON) | BIT(LONG_CONTROL_BLOCKS), show_command,
 	    "one pool: its limits, blocks (drawn), queue and counters" },
-	{ "set", "POOL|host KEY=VALUE... [--json]", 2, OPERANDS_MAX, OPTION_JSON,
+	{ "watch", "[--reconnect] [--json]", 0, 0, BIT(LONG_JSON) | BIT(LONG_RECONNECT),
+	    watch_command, "what happens, as it happens, a line each" },
+	{ "set", "POOL|host KEY=VALUE... [--json]", 2, OPERANDS_MAX, BIT(LONG_JSON),
 	    set_command, "change a pool, or the host, while budd runs" },
-	{ "release", "[POOL] [--json]", 0, 1, OPTION_JSON, release_command,
+	{ "release", "[POOL] [--json]", 0, 1, BIT(LONG_JSON), release_command,
 	    "give idle blocks back now, of that pool or of all" },
 	{ "web", "[--listen ADDRESS:PORT] [--allow-remote] [--host NAME]", 0, 0,
-	    OPTION_WEB, web_command,
+	    OPTIONS_WEB, web_command,
 	    "serve a page to look at, and /metrics, over TCP" },
 	{ "help", "", 0, 0, 0, help_command, "this text" },
 	{ "version", "", 0, 0, 0, version_command, "the version of budctl" },
@@ -65,10 +74,12 @@ static const char help_options[] =
     "budadm.\n"
     "\n"
     "options:\n"
-    "  -S PATH           budd's status socket; else $BUD_STATUS_SOCKET,\n"
+    "  -S, --socket PATH\n"
+    "                    budd's status socket; else $BUD_STATUS_SOCKET,\n"
     "                    else " BUD_STATUS_SOCKET_PATH "\n"
     "  --json            print what budd answers, as JSON\n"
     "  --control-blocks  print the pool as BudCtl_t and Buddy_t\n"
+    "  --reconnect       watch waits for budd, also for one that is not there yet\n"
     "  --listen ADDRESS:PORT\n"
     "                    where web listens; else " WEB_LISTEN_DEFAULT "\n"
     "  --allow-remote    let web listen where other hosts can reach it\n"
@@ -132,20 +143,31 @@ find_command(const char *name)
 	return NULL;
 }
 
+static const struct option long_options[] = {
+	{ "json", no_argument, NULL, LONG_BASE + LONG_JSON },
+	{ "control-blocks", no_argument, NULL, LONG_BASE + LONG_CONTROL_BLOCKS },
+	{ "reconnect", no_argument, NULL, LONG_BASE + LONG_RECONNECT },
+	{ "listen", required_argument, NULL, LONG_BASE + LONG_LISTEN },
+	{ "host", required_argument, NULL, LONG_BASE + LONG_HOST },
+	{ "allow-remote", no_argument, NULL, LONG_BASE + LONG_ALLOW_REMOTE },
+	{ "socket", required_argument, NULL, 'S' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* @given: bits of what was on the command line */
 static bool
-check_options(const struct command *c, const struct options *o)
+check_options(const struct command *c, unsigned int given)
 {
-	if (o->json && (c->options & OPTION_JSON) == 0) {
-		usage("--json means nothing to", c->name);
-		return false;
-	}
-	if (o->control_blocks && (c->options & OPTION_CONTROL_BLOCKS) == 0) {
-		usage("--control-blocks means nothing to", c->name);
-		return false;
-	}
-	if ((o->listen != NULL || o->host != NULL || o->allow_remote) &&
-	    (c->options & OPTION_WEB) == 0) {
-		usage("--listen, --host and --allow-remote mean nothing to", c->name);
+	char why[64];
+
+	for (const struct option *l = long_options; l->name != NULL; l++) {
+		if (l->val < LONG_BASE || (given & BIT(l->val - LONG_BASE)) == 0 ||
+		    (c->options & BIT(l->val - LONG_BASE)) != 0)
+			continue;
+		snprintf(why, sizeof(why), "--%s means nothing to", l->name);
+		usage(why, c->name);
 		return false;
 	}
 	return true;
@@ -164,7 +186,7 @@ check_operands(const struct command *c, int count, char *const args[])
 }
 
 static enum budctl_exit
-run(const struct options *o, int count, char *const args[])
+run(const struct options *o, unsigned int given, int count, char *const args[])
 {
 	const struct command *c;
 
@@ -176,7 +198,7 @@ run(const struct options *o, int count, char *const args[])
 		usage("unknown command", args[0]);
 		return BUDCTL_USAGE;
 	}
-	if (!check_options(c, o) || !check_operands(c, count - 1, args + 1))
+	if (!check_options(c, given) || !check_operands(c, count - 1, args + 1))
 		return BUDCTL_USAGE;
 	return c->run(o, args + 1);
 }
@@ -189,41 +211,47 @@ default_socket(void)
 	return path != NULL && path[0] != '\0' ? path : BUD_STATUS_SOCKET_PATH;
 }
 
-enum {
-	LONG_JSON = 256,
-	LONG_CONTROL_BLOCKS,
-	LONG_LISTEN,
-	LONG_HOST,
-	LONG_ALLOW_REMOTE,
-};
-
-static const struct option long_options[] = {
-	{ "json", no_argument, NULL, LONG_JSON },
-	{ "control-blocks", no_argument, NULL, LONG_CONTROL_BLOCKS },
-	{ "listen", required_argument, NULL, LONG_LISTEN },
-	{ "host", required_argument, NULL, LONG_HOST },
-	{ "allow-remote", no_argument, NULL, LONG_ALLOW_REMOTE },
-	{ "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, 'V' },
-	{ NULL, 0, NULL, 0 },
-};
-
 static void
 bad_option(int option, const char *argument)
 {
 	char letter[3] = { '-', (char)optopt, '\0' };
 
 	if (option == ':')
-		usage("a value is missing after", letter);
+		usage("a value is missing after", optopt < 256 ? letter : argument);
 	else if (optopt > 0 && optopt < 256)
 		usage("unknown option", letter);
 	else
 		usage("unknown option", argument);
 }
 
+static void
+take_long(struct options *o, enum long_option option)
+{
+	switch (option) {
+	case LONG_JSON:
+		o->json = true;
+		break;
+	case LONG_CONTROL_BLOCKS:
+		o->control_blocks = true;
+		break;
+	case LONG_RECONNECT:
+		o->reconnect = true;
+		break;
+	case LONG_LISTEN:
+		o->listen = optarg;
+		break;
+	case LONG_HOST:
+		o->host = optarg;
+		break;
+	case LONG_ALLOW_REMOTE:
+		o->allow_remote = true;
+		break;
+	}
+}
+
 /* Returns -1 to go on, or the exit code. */
 static int
-parse_options(int argc, char **argv, struct options *o)
+parse_options(int argc, char **argv, struct options *o, unsigned int *givenp)
 {
 	int option;
 
@@ -233,28 +261,17 @@ parse_options(int argc, char **argv, struct options *o)
 		case 'S':
 			o->socket = optarg;
 			break;
-		case LONG_JSON:
-			o->json = true;
-			break;
-		case LONG_CONTROL_BLOCKS:
-			o->control_blocks = true;
-			break;
-		case LONG_LISTEN:
-			o->listen = optarg;
-			break;
-		case LONG_HOST:
-			o->host = optarg;
-			break;
-		case LONG_ALLOW_REMOTE:
-			o->allow_remote = true;
-			break;
 		case 'h':
 			return (int)help_command(o, NULL);
 		case 'V':
 			return (int)version_command(o, NULL);
-		default:
+		case '?':
+		case ':':
 			bad_option(option, argv[optind - 1]);
 			return BUDCTL_USAGE;
+		default:
+			take_long(o, (enum long_option)(option - LONG_BASE));
+			*givenp |= BIT(option - LONG_BASE);
 		}
 	}
 	return -1;
@@ -264,13 +281,14 @@ int
 main(int argc, char **argv)
 {
 	struct options o = { .socket = default_socket() };
+	unsigned int given = 0;
 	int code;
 
 	setlocale(LC_CTYPE, "");
 	terminal_init();
-	code = parse_options(argc, argv, &o);
+	code = parse_options(argc, argv, &o, &given);
 	if (code == -1)
-		code = (int)run(&o, argc - optind, argv + optind);
+		code = (int)run(&o, given, argc - optind, argv + optind);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		err(BUDCTL_FAILED, "standard output");
 	return code;

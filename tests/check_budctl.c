@@ -158,7 +158,8 @@ static const char *const misuses[] = { "", "stats", "--frob", "status --frob", "
 	"set 7 wall=16E", "set 7 tick=1s", "set 7 =1", "set 7 weight=5 weight=6",
 	"set 7 check_idle=maybe", "set 7 policy=", "set 7 col\033our=1",
 	"set host weight=5", "set host tick=500", "set host tick=1500us",
-	"set host user_pools=many", "release 7 8", "release --control-blocks" };
+	"set host user_pools=many", "release 7 8", "release --control-blocks",
+	"status --reconnect", "--listen", "--socket" };
 #define MISUSES ((int)(sizeof(misuses) / sizeof(misuses[0])))
 
 START_TEST(misuse_is_one_line_and_code_2)
@@ -188,6 +189,8 @@ START_TEST(option_goes_before_the_environment)
 {
 	ck_assert_int_eq(budctl("-S /elsewhere.sock show 7"), 3);
 	HAS(err, "/elsewhere.sock");
+	ck_assert_int_eq(budctl("status --socket /there.sock"), 3);
+	HAS(err, "/there.sock");
 }
 END_TEST
 
@@ -595,6 +598,123 @@ START_TEST(who_may_not_change_anything_gets_code_4)
 }
 END_TEST
 
+/* --- watch --- */
+
+#define WHO                                                                       \
+	"\"pool\":{\"id\":7,\"name\":\"media\",\"uid\":0,\"pid\":77,\"command\":" \
+	"\"x\"}"
+
+static const char stream[] =
+    "HTTP/1.1 200 OK\r\n\r\n"
+    "{\"event\":\"hello\",\"time\":1,\"version\":\"9\",\"pid\":42,\"uptime_s\":60,"
+    "\"restarts\":1}\n"
+    "{\"event\":\"restart\",\"restarts\":1,\"ago_s\":3}\n"
+    "{\"event\":\"opened\"," WHO ",\"section\":\"s\",\"base_size\":1048576,"
+    "\"add_size\":2097152,\"wall\":4194304}\n"
+    "{\"event\":\"closed\"," WHO ",\"reason\":\"it hung up\",\"pinned\":1048576,"
+    "\"used\":4096,\"blocks\":1,\"waiting\":2}\n"
+    "{\"event\":\"denied\"," WHO ",\"reason\":\"no \\u001b[2Jroom\"}\n"
+    "{\"event\":\"grown\"," WHO ",\"bytes\":1048576,\"pinned\":2097152,"
+    "\"reason\":\"request\"}\n"
+    "{\"event\":\"queued\"," WHO ",\"size\":4096,\"count\":3,\"waited_ms\":1500,"
+    "\"waiting\":4,\"waits_for\":\"host\"}\n"
+    "{\"event\":\"served\"," WHO ",\"size\":4096,\"count\":1,\"waited_ms\":2500}\n"
+    "{\"event\":\"refused\"," WHO ",\"error\":\"EAGAIN\",\"count\":2}\n"
+    "{\"event\":\"audit\"," WHO ",\"pages\":1,\"error\":\"no memory\"}\n"
+    "{\"event\":\"pressure\",\"reason\":\"host\",\"blocks\":1}\n"
+    "{\"event\":\"pressure\"," WHO ",\"reason\":\"share\",\"pinned\":4096}\n"
+    "{\"event\":\"changed\",\"uid\":0,\"what\":\"wall 7\"}\n"
+    "{\"event\":\"reloaded\"}\n"
+    "{\"event\":\"lost\",\"lines\":12}\n"
+    "{\"event\":\"danced\",\"steps\":3}\n"
+    "7\n"
+    "no JSON\n"
+    "\n"
+    "{\"event\":\"cut";
+
+static const char *const told[] = {
+	" hello    budd 9, pid 42, up 1 min, restarts 1\n",
+	" restart  the arbiter was started again 3 s ago, restarts 1\n",
+	" opened   pool 7 'media', x[77]: by user root, section s: base 1 MiB, add 2 "
+	"MiB, "
+	"wall 4 MiB\n",
+	" closed   pool 7 'media', x[77]: it hung up; it had 1 MiB pinned in 1 block, "
+	"4 KiB used, and 2 requests waited\n",
+	" denied   pool 7 'media', x[77]: no ?[2Jroom\n",
+	" grown    pool 7 'media', x[77]: a block of 1 MiB, pinned now 2 MiB "
+	"(request)\n",
+	" queued   pool 7 'media', x[77]: a request for 3 x 4 KiB waits since 1.5 s, 4 "
+	"in "
+	"the queue, for the host\n",
+	" served   pool 7 'media', x[77]: the request for 4 KiB has its turn after 2.5 "
+	"s\n",
+	" refused  pool 7 'media', x[77]: 2 requests, the last with EAGAIN\n",
+	" audit    pool 7 'media', x[77]: unlocked pages were found: 1, locked again; "
+	"pages could not be locked again: no memory\n",
+	" pressure the host is short of memory, blocks to go: 1\n",
+	" pressure pool 7 'media', x[77]: others wait, and 4 KiB are more than its "
+	"share\n",
+	" changed  by user root: wall 7\n",
+	" reloaded budd.conf was read again\n",
+	" lost     12 lines did not reach this command\n",
+	" danced   {\"event\":\"danced\",\"steps\":3}\n",
+};
+
+START_TEST(events_are_lines_until_budd_is_gone)
+{
+	fake_server_say_once(&server, stream);
+	setenv("BUD_STATUS_SOCKET", server.path, 1);
+	ck_assert_int_eq(budctl("watch"), 3);
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+		HAS(out, told[i]);
+	HAS_NOT(out, "\033");
+	HAS_NOT(out, "cut");
+	is_one_line(err);
+	HAS(err, "budd has gone from");
+	fake_server_stop(&server);
+}
+END_TEST
+
+START_TEST(events_as_json_are_the_very_lines)
+{
+	fake_server_say_once(&server, stream);
+	setenv("BUD_STATUS_SOCKET", server.path, 1);
+	ck_assert_int_eq(budctl("watch --json"), 3);
+	HAS(out, "{\"event\":\"lost\",\"lines\":12}\n{\"event\":\"danced\",");
+	HAS_NOT(out, "cut");
+	fake_server_stop(&server);
+}
+END_TEST
+
+START_TEST(events_that_are_not_to_be_had_are_one_line)
+{
+	ck_assert_int_eq(budctl("watch"), 3);
+	is_one_line(err);
+	HAS(err, "start budd");
+	fake_server_say(
+	    &server, "HTTP/1.1 429 No\r\n\r\n{\"error\":\"as many as there may be\"}");
+	setenv("BUD_STATUS_SOCKET", server.path, 1);
+	ck_assert_int_eq(budctl("watch"), 1);
+	is_one_line(err);
+	HAS(err, "as many as there may be");
+	ck_assert_str_eq(out, "");
+	fake_server_stop(&server);
+}
+END_TEST
+
+static void
+add_watch(Suite *s)
+{
+	TCase *t = tcase_create("watch");
+
+	tcase_set_timeout(t, 60); /* it looks for budd for 5 s */
+	tcase_add_checked_fixture(t, setup_alone, NULL);
+	tcase_add_test(t, events_are_lines_until_budd_is_gone);
+	tcase_add_test(t, events_as_json_are_the_very_lines);
+	tcase_add_test(t, events_that_are_not_to_be_had_are_one_line);
+	suite_add_tcase(s, t);
+}
+
 static void
 add_alone(Suite *s)
 {
@@ -656,6 +776,7 @@ main(void)
 
 	add_alone(s);
 	add_served(s);
+	add_watch(s);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);

@@ -126,8 +126,8 @@ on_term_exit(int signal_number)
 	_exit(EXIT_SUCCESS);
 }
 
-void
-fake_server_say(struct fake_server *s, const char *text)
+static void
+say(struct fake_server *s, const char *text, bool once)
 {
 	int sock = fake_server_bind(s), connection;
 	char request[4096];
@@ -143,8 +143,22 @@ fake_server_say(struct fake_server *s, const char *text)
 		    write(connection, text, strlen(text)) < 0)
 			_exit(EXIT_FAILURE);
 		close(connection);
+		if (once)
+			_exit(EXIT_SUCCESS);
 	}
 	_exit(EXIT_FAILURE);
+}
+
+void
+fake_server_say(struct fake_server *s, const char *text)
+{
+	say(s, text, false);
+}
+
+void
+fake_server_say_once(struct fake_server *s, const char *text)
+{
+	say(s, text, true);
 }
 
 void

@@ -20,6 +20,8 @@ int fake_server_bind(struct fake_server *s);
 void fake_server_start(struct fake_server *s, void (*fill)(struct fake *));
 /** fake_server_say() - bind, and answer each connection with @text, whatever it asks */
 void fake_server_say(struct fake_server *s, const char *text);
+/** fake_server_say_once() - likewise the first one alone, and go */
+void fake_server_say_once(struct fake_server *s, const char *text);
 /** fake_server_stop() - end it; the test fails if it had died before, or leaked */
 void fake_server_stop(struct fake_server *s);
 /** fake_server_connect() - a connection whose reads fail after 5 s */

@@ -27,7 +27,8 @@ items() { # MACRO PAGE
 	sed -n "s/^\.It $1 //p" "$2" | tr -s ' ,' '\n'
 }
 options() { # PAGE
-	sed -n 's/^\.It Fl //p' "$1" | sed 's/ Ar .*//' | tr -s ' ,' '\n' | sed 's/^/-/'
+	sed -n 's/^\.It Fl //p' "$1" | sed -E 's/ Ar [^,]*//g; s/, Fl /, /g' | tr -s ' ,' '\n' |
+		sed 's/^/-/'
 }
 options_of_help() { # COMMAND...
 	"$@" 2>&1 | sed -n '/^ *-[-a-zA-Z]/p' | sed -E 's/^ *//; s/ [^-].*//' | tr -s ' ,' '\n' |

@@ -102,7 +102,7 @@ refused 2 "can be reached from other hosts" web --listen '[::]:0'
 refused 2 "ADDRESS:PORT" web --listen localhost
 refused 2 "ADDRESS:PORT" web --listen 127.0.0.1:65536
 refused 2 "ADDRESS:PORT" web --listen ::1:0
-refused 2 "mean nothing to" status --allow-remote
+refused 2 "means nothing to" status --allow-remote
 
 "$build/budctl/budctl" -S "$dir/status" web --listen 127.0.0.1:0 --host Node.Example >"$dir/web.log" 2>"$dir/web.err" &
 web=$!
