@@ -124,7 +124,8 @@ get(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames)
 	return bud__wait(pool, want, frames);
 }
 
-static void *
+/* Not inline: the fast path then needs no registers saved. */
+static __attribute__((noinline)) void *
 alloc_beyond(struct bud_pool *pool, size_t size, int timeout_ms)
 {
 	struct bud__want want;
@@ -217,7 +218,7 @@ give(struct bud_pool *pool, void *buf, uint64_t offset)
 	}
 }
 
-static void
+static __attribute__((noinline)) void
 free_beyond(struct bud_pool *pool, void *buf)
 {
 	uint64_t offset;

@@ -265,6 +265,18 @@ refill(struct bud_pool *pool, struct bud_inline_cache *c, unsigned int order,
 		news->belled = true;
 }
 
+static void
+stamp(uint32_t frame, unsigned int order)
+{
+	struct bud_inline_thread *t = &bud_inline_1;
+	uint32_t tick = __atomic_load_n(t->tick, __ATOMIC_RELAXED),
+		 first = frame / CHUNK_FRAMES;
+
+	for (uint32_t c = first; c < first + ledger_order_chunks(order); c++)
+		if (__atomic_load_n(&t->stamp[c], __ATOMIC_RELAXED) != tick)
+			__atomic_store_n(&t->stamp[c], tick, __ATOMIC_RELAXED);
+}
+
 bool
 bud__cache_take(
     struct bud_pool *pool, unsigned int order, uint32_t *framep, struct bud__news *news)
@@ -285,7 +297,7 @@ bud__cache_take(
 	}
 	leave(pool, c, &news->gave);
 	if (taken)
-		bud_inline_stamp(*framep, order);
+		stamp(*framep, order);
 	return taken;
 }
 
@@ -369,16 +381,12 @@ bud_inline_stopped(struct bud_pool *pool)
 	bud__gave(pool);
 }
 
-void
-bud_inline_stamp(uint32_t frame, unsigned int order)
+void *
+bud_inline_taken(struct bud_pool *pool, uint32_t frame, unsigned int order)
 {
-	struct bud_inline_thread *t = &bud_inline_1;
-	uint32_t tick = __atomic_load_n(t->tick, __ATOMIC_RELAXED),
-		 first = frame / CHUNK_FRAMES;
-
-	for (uint32_t c = first; c < first + ledger_order_chunks(order); c++)
-		if (__atomic_load_n(&t->stamp[c], __ATOMIC_RELAXED) != tick)
-			__atomic_store_n(&t->stamp[c], tick, __ATOMIC_RELAXED);
+	stamp(frame, order);
+	bud_inline_stopped(pool);
+	return pool->memory + frame * FRAME_SIZE;
 }
 
 /* --- Ends --- */

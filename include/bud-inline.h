@@ -73,9 +73,14 @@ struct bud_inline_thread {
 extern __thread struct bud_inline_thread bud_inline_1
     __attribute__((tls_model("initial-exec")));
 
-/* The library's part: the thread's `stop` was raised meanwhile; a stamp is of the past. */
+/* The library's part, when the thread's `stop` was raised meanwhile, or a chunk's stamp is of
+ * the past. The first returns the buffer. */
+void *bud_inline_taken(struct bud_pool *pool, uint32_t frame, unsigned int order)
+    __attribute__((returns_nonnull));
 void bud_inline_stopped(struct bud_pool *pool);
-void bud_inline_stamp(uint32_t frame, unsigned int order);
+
+/* The compiler would rather share these lines between callers than put them in. */
+#define BUD_INLINE static inline __attribute__((always_inline))
 
 /* A pool starts with its id. */
 #define BUD_INLINE_MINE(t, pool)                                                      \
@@ -83,7 +88,7 @@ void bud_inline_stamp(uint32_t frame, unsigned int order);
 	    (t)->pool == __atomic_load_n((const uint64_t *)(pool), __ATOMIC_RELAXED), \
 	    1)
 
-/* The owner's two ends. Between the store and the load that follow each other no barrier
+/* The owner's two ends: may he, and does somebody want him to stop. Between the store and the load that follow each other no barrier
  * is needed here: the taker has one run on this processor. The compiler must keep them in
  * order. */
 #define BUD_INLINE_ENTER(c)                                 \
@@ -93,10 +98,10 @@ void bud_inline_stamp(uint32_t frame, unsigned int order);
 #define BUD_INLINE_LEAVE(c)                                 \
 	(__atomic_store_n(&(c)->busy, 0, __ATOMIC_RELEASE), \
 	    __atomic_signal_fence(__ATOMIC_SEQ_CST),        \
-	    __builtin_expect(__atomic_load_n(&(c)->stop, __ATOMIC_RELAXED) != 0, 0))
+	    __atomic_load_n(&(c)->stop, __ATOMIC_RELAXED))
 
 /* A buffer out of the thread's cache; NULL: the library has to look further. */
-static inline void *
+BUD_INLINE void *
 bud_inline_take(struct bud_pool *pool, size_t size)
 {
 	struct bud_inline_thread *t = &bud_inline_1;
@@ -105,7 +110,8 @@ bud_inline_take(struct bud_pool *pool, size_t size)
 				       ((unsigned long long)size - 1) >> 11 | 1);
 	struct bud_inline_cache *c = t->cache;
 	struct bud_inline_stack *s;
-	uint32_t frame, n;
+	uint32_t frame, n, rest;
+	void *buf;
 
 	if (!BUD_INLINE_MINE(t, pool) || order >= BUD_INLINE_ORDERS)
 		return NULL;
@@ -117,17 +123,19 @@ bud_inline_take(struct bud_pool *pool, size_t size)
 	}
 	frame = __atomic_load_n(&s->frame[n - 1], __ATOMIC_RELAXED);
 	__atomic_store_n(&s->count, n - 1, __ATOMIC_RELAXED);
-	if (BUD_INLINE_LEAVE(c))
-		bud_inline_stopped(pool);
-	if (__builtin_expect(__atomic_load_n(&t->stamp[frame / 64], __ATOMIC_RELAXED) !=
-				 __atomic_load_n(t->tick, __ATOMIC_RELAXED),
-		0))
-		bud_inline_stamp(frame, order);
-	return t->memory + ((uint64_t)frame << 12);
+	rest = BUD_INLINE_LEAVE(c);
+	rest |= __atomic_load_n(&t->stamp[frame / 64], __ATOMIC_RELAXED) ^
+		__atomic_load_n(t->tick, __ATOMIC_RELAXED);
+	if (__builtin_expect(rest != 0, 0))
+		return bud_inline_taken(pool, frame, order);
+	buf = t->memory + ((uint64_t)frame << 12);
+	if (buf == NULL)
+		__builtin_unreachable();
+	return buf;
 }
 
 /* Into the thread's cache; 0: the library has to. */
-static inline int
+BUD_INLINE int
 bud_inline_give(struct bud_pool *pool, void *buf)
 {
 	struct bud_inline_thread *t = &bud_inline_1;
@@ -157,13 +165,13 @@ bud_inline_give(struct bud_pool *pool, void *buf)
 	}
 	__atomic_store_n(&s->frame[n], (uint32_t)frame, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->count, n + 1, __ATOMIC_RELAXED);
-	if (BUD_INLINE_LEAVE(c))
+	if (__builtin_expect(BUD_INLINE_LEAVE(c) != 0, 0))
 		bud_inline_stopped(pool);
 	return 1;
 }
 
 /** bud_alloc_inline() - as bud_alloc() */
-static inline void *
+BUD_INLINE void *
 bud_alloc_inline(struct bud_pool *pool, size_t size, int timeout_ms)
 {
 	void *buf = bud_inline_take(pool, size);
@@ -173,7 +181,7 @@ bud_alloc_inline(struct bud_pool *pool, size_t size, int timeout_ms)
 }
 
 /** bud_free_inline() - as bud_free() */
-static inline void
+BUD_INLINE void
 bud_free_inline(struct bud_pool *pool, void *buf)
 {
 	if (__builtin_expect(buf == NULL, 0))
