@@ -26,14 +26,15 @@
 #include <x86intrin.h>
 #endif
 
-#define KIB     ((size_t)1 << 10)
-#define MIB     ((size_t)1 << 20)
-#define MIXED   ((size_t)0) /* 4 KiB x 2^k up to 1 MiB, each as often */
-#define LIVE    512u        /* buffers of a working set */
-#define BURST   32u
-#define PAGE    4096u
-#define WARM    20000u /* pairs before the clock starts */
-#define RING    256u   /* buffers on their way from one thread to the other */
+#define KIB   ((size_t)1 << 10)
+#define MIB   ((size_t)1 << 20)
+#define MIXED ((size_t)0) /* 4 KiB x 2^k up to 1 MiB, each as often */
+#define LIVE  512u        /* buffers of a working set */
+#define BURST 32u
+#define PAGE  4096u
+#define WARM \
+	300000u /* pairs of a working set before the clock starts: until it has grown */
+#define RING    256u /* buffers on their way from one thread to the other */
 #define THREADS 2u
 
 /* Before the first call; of a thread, before its first; take one; give it back. */
@@ -43,6 +44,7 @@ static inline void *take(size_t size);
 static inline void give(void *buf, size_t size);
 
 static double budget_ns = 50e6; /* that a test may take, about */
+static double warm_ns = 1e9;    /* at most: what is slow is not warmed up for minutes */
 static int nprocessors;
 
 static double
@@ -203,9 +205,8 @@ set_run(struct set *s)
 	double start, spent;
 	uint64_t done = 0;
 
-	/* What is slow is not warmed up for minutes. */
 	start = now_ns();
-	for (unsigned int i = 0; i < WARM && now_ns() - start < budget_ns; i++)
+	for (unsigned int i = 0; i < WARM && now_ns() - start < warm_ns; i++)
 		set_turn(s);
 	start = now_ns();
 	do {
@@ -431,12 +432,14 @@ print_tests(void)
 	printf("handed-64K %.2f\n", ns_handed_over(64 * KIB));
 }
 
-/* usage: PROGRAM [MILLISECONDS]	about that long for each test */
+/* usage: PROGRAM [MILLISECONDS [MILLISECONDS]]	about that long for each test; to warm up */
 int
 main(int argc, char **argv)
 {
 	if (argc > 1)
 		budget_ns = strtod(argv[1], NULL) * 1e6;
+	if (argc > 2)
+		warm_ns = strtod(argv[2], NULL) * 1e6;
 	nprocessors = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	setup();
