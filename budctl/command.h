@@ -30,6 +30,8 @@ struct options {
 enum budctl_exit status_command(const struct options *o, char *const args[]);
 /** show_command() - budctl show POOL */
 enum budctl_exit show_command(const struct options *o, char *const args[]);
+/** explain_command() - budctl explain POOL */
+enum budctl_exit explain_command(const struct options *o, char *const args[]);
 /** watch_command() - budctl watch; ends with budd */
 enum budctl_exit watch_command(const struct options *o, char *const args[]);
 /** set_command() - budctl set POOL key=value ..., budctl set host key=value ... */

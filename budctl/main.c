@@ -46,6 +46,8 @@ static const struct command commands[] = {
 	{ "show", "POOL [--control-blocks] [--json]", 1, 1,
 	    BIT(LONG_JSON) | BIT(LONG_CONTROL_BLOCKS), show_command,
 	    "one pool: its limits, blocks (drawn), queue and counters" },
+	{ "explain", "POOL [--json]", 1, 1, BIT(LONG_JSON), explain_command,
+	    "why a pool waits, and what would help" },
 	{ "watch", "[--reconnect] [--json]", 0, 0, BIT(LONG_JSON) | BIT(LONG_RECONNECT),
 	    watch_command, "what happens, as it happens, a line each" },
 	{ "set", "POOL|host KEY=VALUE... [--json]", 2, OPERANDS_MAX, BIT(LONG_JSON),
