@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "proto/wire.h"
 
 #define TOKEN     "listener"
 #define SUFFIX    ".sock"
@@ -289,6 +290,7 @@ listener_open(struct listener *l, const char *path, int type, mode_t mode, char 
 		close(fd);
 		return refuse(why, why_size, r, "%s: %s", path, strerror(-r));
 	}
+	wire_refuse_fds(fd);
 	l->fd = fd;
 	l->dev = st.st_dev;
 	l->ino = st.st_ino;
@@ -318,6 +320,7 @@ listener_adopt(struct listener *l, int fd, int type, char *why, size_t why_size)
 		    "UNIX socket of type %s: look at the .socket units",
 		    type == SOCK_SEQPACKET ? "SEQPACKET" : "STREAM");
 	fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	wire_refuse_fds(fd);
 	l->fd = fd;
 	l->path[0] = '\0';
 	return 0;

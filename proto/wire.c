@@ -100,8 +100,8 @@ wire_recv(int sock, void *msg, size_t size, size_t *lenp, int *fds, unsigned int
 	struct iovec iov = { .iov_base = msg, .iov_len = size };
 	struct msghdr h = { .msg_iov = &iov,
 		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes) };
+		.msg_control = nfds > 0 ? control.bytes : NULL,
+		.msg_controllen = nfds > 0 ? sizeof(control.bytes) : 0 };
 	bool ok;
 	ssize_t n;
 
@@ -122,6 +122,17 @@ wire_recv(int sock, void *msg, size_t size, size_t *lenp, int *fds, unsigned int
 	}
 	*lenp = (size_t)n;
 	return 0;
+}
+
+void
+wire_refuse_fds(int sock)
+{
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+	int pass = 0;
+
+	setsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &pass, sizeof(pass));
 }
 
 int

@@ -41,6 +41,11 @@ int wire_send(
 int wire_recv(
     int sock, void *msg, size_t size, size_t *lenp, int *fds, unsigned int nfds);
 
+/** wire_refuse_fds() - no descriptor is taken in at @sock, nor at what connects to it if it is
+ * a listener: the sender gets EPERM. Linux 6.16; before, they are dropped as wire_recv() says,
+ * which may take as long as their last close does (a TCP socket that lingers, say) */
+void wire_refuse_fds(int sock);
+
 /** wire_peek() - look at the beginning of the next record, and leave it where it is
  * @lenp:	receives the length of the whole record
  * Return: 0, WIRE_E_AGAIN, WIRE_E_CLOSED, or a negative errno */
