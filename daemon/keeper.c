@@ -45,7 +45,9 @@
 
 #define RESTART_PAUSE_MS 100  /* after an arbiter that did not live that long */
 #define ACCEPT_PAUSE_MS  1000 /* after an accept() for which something was short */
-#define END_MS           1000 /* that an arbiter is given to end by itself */
+#define MAIL_PAUSE_MS \
+	10          /* when there is room for a message, but not for its descriptors */
+#define END_MS 1000 /* that an arbiter is given to end by itself */
 
 struct keeper {
 	struct keeper_spec spec;
@@ -64,6 +66,7 @@ struct keeper {
 	bool ready_said;            /* after all of them */
 	bool reloaded;              /* ... and the arbiter does not know */
 	bool mail_waits;
+	struct instant mail_from; /* it is not tried again before this */
 	struct channel_mail mail;
 	bool stop;
 };
@@ -91,8 +94,10 @@ flush_mail(struct keeper *k)
 	if (!k->mail_waits || k->channel == -1)
 		return;
 	r = wire_send(k->channel, &m->msg, sizeof(m->msg), m->fds, m->nfds);
-	if (r == WIRE_E_AGAIN)
+	if (r == WIRE_E_AGAIN) {
+		k->mail_from = instant_add(clock_now(), MAIL_PAUSE_MS * NS_PER_MS);
 		return;
+	}
 	drop_mail(k); /* if the arbiter is gone, its successor learns otherwise */
 	if (r < 0)
 		log_errno("keeper", -r, "cannot send to the arbiter");
@@ -267,14 +272,16 @@ start_arbiter(struct keeper *k)
 		k->arbiter = 0;
 		return;
 	}
+	wire_refuse_fds(pair[0]);
 	k->channel = pair[0];
 	k->handed_over = 0;
 	pulse_begin(&k->pulse, clock_now());
 	k->ready_said = k->reloaded = false;
 }
 
-/* What a dead arbiter had asked for is done: a client that said CLOSE says it once. Nobody
- * is there for the answers. */
+/* What a dead arbiter had ended is ended: a client that said CLOSE says it once. All else its
+ * successor finds undone, as if it had died a step earlier; so what may be a queue full of
+ * slices keeps nobody waiting. */
 static void
 obey_the_dead(struct keeper *k)
 {
@@ -284,7 +291,7 @@ obey_the_dead(struct keeper *k)
 
 	while (k->channel != -1 &&
 	       wire_recv(k->channel, &msg, sizeof(msg), &len, NULL, 0) == 0)
-		if (len == sizeof(msg))
+		if (len == sizeof(msg) && msg.type == CHANNEL_END)
 			(void)vault_obey(&k->vault, &msg, &answer);
 }
 
@@ -366,6 +373,22 @@ note_pages(const struct config *config)
 	largepages_check(&large, config, warn_line, NULL);
 }
 
+/* An arbiter may not know yet that a section allows less than it did. */
+static void
+allow_memory(struct vault *v, const struct config *config)
+{
+	const uint64_t page = heap_kind_chunks(HEAP_HUGE) * CHUNK_SIZE;
+	const struct config_pool *pool;
+
+	STAILQ_FOREACH (pool, &config->pools, entry) {
+		uint64_t most =
+		    pool->wall > pool->wall_max ? pool->wall : pool->wall_max;
+
+		most = (most + page - 1) / page * page;
+		v->longest = v->longest > most ? v->longest : most;
+	}
+}
+
 static void
 reload(struct keeper *k)
 {
@@ -389,6 +412,7 @@ reload(struct keeper *k)
 	k->spec.config = config;
 	k->vault.host_wall = wall;
 	k->vault.user_clients = config->host.user_clients;
+	allow_memory(&k->vault, config);
 	k->reloaded = true;
 	note_pages(config);
 	log_info("keeper", "the configuration was read again");
@@ -477,31 +501,50 @@ end_stuck_arbiter(struct keeper *k)
 
 /* --- The loop --- */
 
-static void
-on_channel(struct keeper *k)
+/* false: it is nothing that an arbiter of ours says. */
+static bool
+obey(struct keeper *k, const struct channel_msg *msg)
 {
 	struct channel_mail answer;
-	struct channel_msg msg;
-	size_t len;
+
+	if (msg->type == CHANNEL_PONG) {
+		if (!pulse_is_out(&k->pulse))
+			return false;
+		on_pong(k, msg);
+		return true;
+	}
+	switch (vault_obey(&k->vault, msg, &answer)) {
+	case VAULT_ANSWER:
+		tell(k, &answer);
+		return true;
+	case VAULT_QUIET:
+		return true;
+	case VAULT_NONSENSE:
+		break;
+	}
+	return false;
+}
+
+/* A record of no bytes reads like the end of the channel. */
+static void
+on_channel(struct keeper *k, bool hung_up)
+{
+	struct channel_msg msg = { .type = 0 };
+	size_t len = 0;
 	int r = wire_recv(k->channel, &msg, sizeof(msg), &len, NULL, 0);
 
-	if (r == WIRE_E_AGAIN)
+	if (r == WIRE_E_AGAIN || (r == 0 && len == sizeof(msg) && obey(k, &msg)))
 		return;
-	if (r == 0 && len == sizeof(msg) && msg.type == CHANNEL_PONG) {
-		on_pong(k, &msg);
-		return;
-	}
-	if (r == 0 && len == sizeof(msg)) {
-		if (vault_obey(&k->vault, &msg, &answer))
-			tell(k, &answer);
-		return;
-	}
 	close_channel(k);
-	if (r == WIRE_E_CLOSED) {
+	if (r == WIRE_E_CLOSED && hung_up) {
 		kill(k->arbiter, SIGKILL); /* unless it is dead, or about to be */
 		return;
 	}
-	log_err("keeper", "the arbiter sent what makes no sense, and is ended");
+	log_err("keeper",
+	    "the arbiter (pid %d) sent what makes no sense (%zu bytes, type %u), and "
+	    "is "
+	    "ended",
+	    k->arbiter, len, msg.type);
 	condemn(k);
 }
 
@@ -525,6 +568,8 @@ timeout_ms(const struct keeper *k, bool quiet)
 {
 	if (k->arbiter == 0)
 		return restart_pause_ms(k);
+	if (k->mail_waits && instant_before(clock_now(), k->mail_from))
+		return k->vault.ending > 0 ? 0 : MAIL_PAUSE_MS;
 	if (k->vault.ending > 0 || (k->channel != -1 && !quiet && !k->mail_waits))
 		return 0; /* there is more to give back, or to hand over */
 	if (instant_before(clock_now(), k->accept_from))
@@ -542,14 +587,15 @@ turn(struct keeper *k)
 	};
 	bool quiet = is_quiet(k);
 	bool accepts = quiet && !instant_before(clock_now(), k->accept_from);
+	bool sends = k->mail_waits && !instant_before(clock_now(), k->mail_from);
 	struct pollfd fds[] = {
 		[SIGNALS] = { .fd = k->signals, .events = POLLIN },
 		[LISTENER] = { .fd = accepts ? k->spec.client_listener : -1,
 		    .events = POLLIN },
 		[CHANNEL] = { .fd = k->channel,
-		    .events = k->mail_waits ? POLLOUT
-			      : quiet       ? POLLIN
-					    : 0 },
+		    .events = sends   ? POLLOUT
+			      : quiet ? POLLIN
+				      : 0 },
 	};
 
 	if (poll(fds, 3, timeout_ms(k, quiet)) == -1)
@@ -561,9 +607,10 @@ turn(struct keeper *k)
 		return; /* what was polled is not of this one's channel */
 	}
 	end_stuck_arbiter(k);
-	flush_mail(k);
+	if (sends && fds[CHANNEL].revents != 0)
+		flush_mail(k);
 	if (k->channel != -1 && quiet && fds[CHANNEL].revents != 0)
-		on_channel(k);
+		on_channel(k, (fds[CHANNEL].revents & POLLHUP) != 0);
 	if (k->channel != -1 && !k->mail_waits && fds[LISTENER].revents != 0)
 		accept_client(k);
 	vault_end_slice(&k->vault);
@@ -587,6 +634,7 @@ keeper_main(const struct keeper_spec *spec)
 		return 1;
 	}
 	k.vault.user_clients = spec->config->host.user_clients;
+	allow_memory(&k.vault, spec->config);
 	note_pages(spec->config);
 	pulse_init(&k.pulse);
 	start_arbiter(&k);

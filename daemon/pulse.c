@@ -42,6 +42,12 @@ pulse_asked(struct pulse *p)
 	p->due = INSTANT_NEVER;
 }
 
+bool
+pulse_is_out(const struct pulse *p)
+{
+	return p->on && p->due.ns == INSTANT_NEVER.ns;
+}
+
 void
 pulse_answered(struct pulse *p, struct instant now, const char *line)
 {

@@ -30,6 +30,8 @@ void pulse_init(struct pulse *p);
 void pulse_begin(struct pulse *p, struct instant now);
 bool pulse_is_due(const struct pulse *p, struct instant now);
 void pulse_asked(struct pulse *p);
+/** pulse_is_out() - a question is, and has no answer yet */
+bool pulse_is_out(const struct pulse *p);
 /** pulse_answered() - tells the manager that we are alive, and @line, for people */
 void pulse_answered(struct pulse *p, struct instant now, const char *line);
 bool pulse_is_stuck(const struct pulse *p, struct instant now);

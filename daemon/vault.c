@@ -230,17 +230,26 @@ count_of_user(const struct vault *v, uid_t uid)
 	return n;
 }
 
+/* Or the table's end. */
+static uint32_t
+find_free(struct vault *v)
+{
+	uint32_t i = v->lowest_free;
+
+	while (i < v->table->slots && in_use(v, i))
+		i++;
+	v->lowest_free = i;
+	return i;
+}
+
 int
 vault_admit(struct vault *v, int sock, struct channel_mail *mail)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
-	uint32_t i = v->lowest_free;
+	uint32_t i = find_free(v);
 	struct slot *s;
 
-	while (i < v->table->slots && in_use(v, i))
-		i++;
-	v->lowest_free = i;
 	if (i == v->table->slots)
 		return VAULT_E_FULL;
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == -1)
@@ -369,12 +378,42 @@ vault_end_foreign(struct vault *v)
 	}
 }
 
+/* Its memory goes slice by slice like that of a session which has ended: in another slot, for
+ * the client of this one is connected, and is served anew. */
+static void
+forget_pool(struct vault *v, struct slot *s, struct holding *h)
+{
+	uint32_t i = find_free(v);
+	struct slot *other = &v->table->slot[i];
+
+	h->unwelcome = false;
+	if (i == v->table->slots || s->pinned <= heap_kind_slice(s->heap)) {
+		destroy_pool(v, s, h);
+		return;
+	}
+	v->holdings[i] = HOLDING_EMPTY;
+	v->holdings[i].heap = h->heap;
+	h->heap = HEAP_EMPTY;
+	other->id = ++v->table->last_id;
+	other->pid = s->pid;
+	other->uid = s->uid;
+	other->gid = s->gid;
+	other->heap = s->heap;
+	other->chunks = s->chunks;
+	other->pinned = s->pinned;
+	s->pinned = 0;
+	atomic_store(&other->state, SLOT_ENDING);
+	atomic_store(&s->state, SLOT_SESSION);
+	v->sessions++;
+	v->ending++;
+}
+
 void
 vault_forget_unwelcomed(struct vault *v)
 {
 	for (uint32_t i = 0; i < v->table->slots; i++)
 		if (atomic_load(&v->table->slot[i].state) == SLOT_POOL)
-			destroy_pool(v, &v->table->slot[i], &v->holdings[i]);
+			forget_pool(v, &v->table->slot[i], &v->holdings[i]);
 }
 
 void
@@ -430,7 +469,8 @@ create_pool(
 	int r;
 
 	if (atomic_load(&s->state) != SLOT_SESSION || m->chunks == 0 ||
-	    m->chunks > CHUNKS_MAX || !is_heap(m->heap, m->chunks))
+	    m->chunks > CHUNKS_MAX || !is_heap(m->heap, m->chunks) ||
+	    m->chunks * CHUNK_SIZE > v->longest)
 		return -EINVAL;
 	if (v->locked + heap_charge(m->chunks, 0) > v->host_wall)
 		return -ENOSPC;
@@ -526,7 +566,8 @@ store_pool(struct vault *v, uint32_t slot, struct holding *h)
 }
 
 /* The first message of all finds room, unless the client is gone or the kernel short; then
- * nobody has the memory yet, and it goes.
+ * nobody has the memory yet, and it goes. It is tried once: the service manager would be told
+ * of the pool each time.
  * Return: 0 or a negative errno */
 static int
 welcome(struct vault *v, struct slot *s, const struct channel_msg *m)
@@ -535,7 +576,7 @@ welcome(struct vault *v, struct slot *s, const struct channel_msg *m)
 	int fds[] = { h->heap.memory, h->heap.ledger };
 	int r;
 
-	if (atomic_load(&s->state) != SLOT_POOL)
+	if (atomic_load(&s->state) != SLOT_POOL || h->unwelcome)
 		return 0;
 	store_pool(v, m->slot, h);
 	r = wire_send(h->sock, &m->welcome, sizeof(m->welcome), fds, 2);
@@ -544,6 +585,7 @@ welcome(struct vault *v, struct slot *s, const struct channel_msg *m)
 		return 0;
 	}
 	unstore(v, m->slot);
+	h->unwelcome = true;
 	if (r == WIRE_E_CLOSED)
 		return -EPIPE;
 	return r == WIRE_E_AGAIN ? -ENOBUFS : r;
@@ -551,46 +593,17 @@ welcome(struct vault *v, struct slot *s, const struct channel_msg *m)
 
 /* --- What the arbiter asks --- */
 
-static struct slot *
-find_slot(struct vault *v, const struct channel_msg *m)
+static bool
+is_request(const struct vault *v, const struct channel_msg *m)
 {
-	if (m->slot >= v->table->slots || !has_session(v, m->slot) ||
-	    v->table->slot[m->slot].id != m->id)
-		return NULL;
-	return &v->table->slot[m->slot];
-}
-
-bool
-vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *mail)
-{
-	struct slot *s = find_slot(v, m);
-	struct holding *h;
-
-	if (s == NULL)
-		return false;
-	h = &v->holdings[m->slot];
 	switch ((enum channel_type)m->type) {
 	case CHANNEL_CREATE:
-		answer(mail, CHANNEL_CREATED, m, s, create_pool(v, s, h, m));
-		if (mail->msg.error == 0)
-			mail->fds[mail->nfds++] = h->heap.ledger;
-		return true;
 	case CHANNEL_PIN:
-		answer(mail, CHANNEL_PINNED, m, s, change_prefix(v, s, h, m));
-		mail->msg.page_shift = h->heap.page_shift;
-		return true;
 	case CHANNEL_UNPIN:
-		answer(mail, CHANNEL_UNPINNED, m, s, change_prefix(v, s, h, m));
-		return true;
 	case CHANNEL_AUDIT:
-		audit_slice(v, s, h, m, mail);
-		return true;
 	case CHANNEL_WELCOME:
-		answer(mail, CHANNEL_UNWELCOMED, m, s, welcome(v, s, m));
-		return mail->msg.error != 0;
 	case CHANNEL_END:
-		end_session(v, s, h);
-		return false;
+		return m->slot < v->table->slots;
 	case CHANNEL_SESSION:
 	case CHANNEL_READY:
 	case CHANNEL_CREATED:
@@ -603,6 +616,47 @@ vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *ma
 	case CHANNEL_UNWELCOMED:
 		break;
 	}
-	log_err("keeper", "the arbiter sent a message of type %u", m->type);
 	return false;
+}
+
+/* About a session that there is. */
+static enum vault_reply
+obey(struct vault *v, struct slot *s, const struct channel_msg *m,
+    struct channel_mail *mail)
+{
+	struct holding *h = &v->holdings[m->slot];
+
+	switch (m->type) {
+	case CHANNEL_CREATE:
+		answer(mail, CHANNEL_CREATED, m, s, create_pool(v, s, h, m));
+		if (mail->msg.error == 0)
+			mail->fds[mail->nfds++] = h->heap.ledger;
+		return VAULT_ANSWER;
+	case CHANNEL_PIN:
+		answer(mail, CHANNEL_PINNED, m, s, change_prefix(v, s, h, m));
+		mail->msg.page_shift = h->heap.page_shift;
+		return VAULT_ANSWER;
+	case CHANNEL_UNPIN:
+		answer(mail, CHANNEL_UNPINNED, m, s, change_prefix(v, s, h, m));
+		return VAULT_ANSWER;
+	case CHANNEL_AUDIT:
+		audit_slice(v, s, h, m, mail);
+		return VAULT_ANSWER;
+	case CHANNEL_WELCOME:
+		answer(mail, CHANNEL_UNWELCOMED, m, s, welcome(v, s, m));
+		return mail->msg.error != 0 ? VAULT_ANSWER : VAULT_QUIET;
+	default: /* END: is_request() knows no other */
+		end_session(v, s, h);
+		return VAULT_QUIET;
+	}
+}
+
+enum vault_reply
+vault_obey(struct vault *v, const struct channel_msg *m, struct channel_mail *mail)
+{
+	if (!is_request(v, m))
+		return VAULT_NONSENSE;
+	if (!has_session(v, m->slot) || v->table->slot[m->slot].id != m->id)
+		return VAULT_QUIET;
+	return obey(v, &v->table->slot[m->slot], m, mail);
 }

@@ -25,6 +25,7 @@ struct holding {
 	int pidfd; /* -1: none */
 	struct heap heap;
 	unsigned int stored;    /* descriptors in the store; 0: it ends with us */
+	bool unwelcome;         /* its client could not be sent its memory */
 	struct foreign foreign; /* of a SLOT_FOREIGN */
 };
 
@@ -46,7 +47,8 @@ struct vault {
 	uint32_t foreign;    /* slots held for a budd of another layout */
 	bool store_is_short; /* the latest pool did not get into it */
 	uint64_t host_wall;
-	uint64_t locked; /* bytes, all pools and ledgers */
+	uint64_t longest; /* memory that a section has ever allowed, bytes */
+	uint64_t locked;  /* bytes, all pools and ledgers */
 };
 
 /** vault_init() - an empty one, or that of an earlier keeper if the store has it: then all
@@ -72,8 +74,13 @@ void vault_leave(struct vault *v);
  * Return: 0, VAULT_E_FULL, VAULT_E_USER, or a negative errno
  */
 int vault_admit(struct vault *v, int sock, struct channel_mail *mail);
-/** vault_obey() - do what the arbiter asks; true: @mail is the answer */
-bool vault_obey(
+enum vault_reply {
+	VAULT_QUIET,    /* there is nothing to be said */
+	VAULT_ANSWER,   /* @mail is the answer */
+	VAULT_NONSENSE, /* no arbiter of ours says this */
+};
+/** vault_obey() - do what the arbiter asks, or do not: it may be anybody's by now */
+enum vault_reply vault_obey(
     struct vault *v, const struct channel_msg *m, struct channel_mail *mail);
 
 /** vault_end_slice() - give one slice of what ends, if anything does, back to the system */
