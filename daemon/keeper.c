@@ -32,6 +32,7 @@
 #include "daemon/config.h"
 #include "daemon/config_pack.h"
 #include "daemon/deaths.h"
+#include "daemon/descriptors.h"
 #include "daemon/heap.h"
 #include "daemon/hostwall.h"
 #include "daemon/largepages.h"
@@ -408,6 +409,7 @@ reload(struct keeper *k)
 		config_free(config);
 		return;
 	}
+	descriptors_fit(&config->host.clients_max);
 	config_free(k->spec.config);
 	k->spec.config = config;
 	k->vault.host_wall = wall;

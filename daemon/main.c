@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/config.h"
+#include "daemon/descriptors.h"
 #include "daemon/heap.h"
 #include "daemon/hostwall.h"
 #include "daemon/keeper.h"
@@ -100,35 +100,6 @@ parse_options(int argc, char **argv, struct options *o)
 		usage(stderr);
 		exit(2);
 	}
-}
-
-#define CLIENT_FDS 4u /* of the keeper's, for a client with a pool */
-#define OTHER_FDS \
-	128u /* that keeper and arbiter need beside, status connections and all */
-
-/* The soft limit of most systems is 1024. No more clients than there are descriptors for:
- * without one a keeper could not start an arbiter. */
-static void
-fit_descriptor_limit(uint32_t *clients_max)
-{
-	struct rlimit limit;
-	uint64_t clients;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-	clients = limit.rlim_max > OTHER_FDS + CLIENT_FDS
-		      ? (limit.rlim_max - OTHER_FDS) / CLIENT_FDS
-		      : 1;
-	if (clients >= *clients_max)
-		return;
-	log_warn("budd",
-	    "%llu descriptors are enough for %llu clients, not for clients_max %u: "
-	    "raise LimitNOFILE= or lower clients_max; no more are let in",
-	    (unsigned long long)limit.rlim_max, (unsigned long long)clients,
-	    *clients_max);
-	*clients_max = (uint32_t)clients;
 }
 
 static uint64_t
@@ -237,7 +208,8 @@ main(int argc, char **argv)
 		go_to_background();
 	log_init(o.foreground);
 	log_debug_token(o.debug_token);
-	fit_descriptor_limit(&spec.config->host.clients_max);
+	descriptors_raise();
+	descriptors_fit(&spec.config->host.clients_max);
 	signal(SIGPIPE, SIG_IGN);
 	log_info("budd",
 	    "version %s, host wall %llu bytes, clients at %s, status at %s",
