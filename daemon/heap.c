@@ -285,6 +285,18 @@ heap_unpin(struct heap *h, uint32_t to)
 	h->pinned = to;
 }
 
+/* Whoever kept a descriptor of it, or was given one, would keep the pages, too: charged to us,
+ * and seen by no wall. */
+void
+heap_end(struct heap *h)
+{
+	if (h->ledger != -1) {
+		heap_unpin(h, 0);
+		unlock_and_punch(h->ledger_addr, h->ledger, 0, ledger_size(h->chunks));
+	}
+	heap_fini(h);
+}
+
 static bool
 has_size(int fd, size_t size)
 {

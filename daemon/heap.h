@@ -43,6 +43,9 @@ int heap_adopt(struct heap *h, enum heap_kind kind, int memory, int ledger,
     uint32_t chunks, uint32_t pinned);
 /** heap_fini() - unlocks, unmaps and closes; fine for HEAP_EMPTY and the half-built */
 void heap_fini(struct heap *h);
+/** heap_end() - the pool is over: gives all pages back, though others may map them, and then
+ * heap_fini(); fine for HEAP_EMPTY */
+void heap_end(struct heap *h);
 
 /** heap_pin() - populate and lock up to @to chunks, and the ledger's pages of them; notes in
  * page_shift what pages it got, on the average of this call, rounded down

@@ -123,7 +123,7 @@ news_opened(const struct session *s)
 }
 
 void
-news_closed(const struct session *s, const char *why)
+news_closed(const struct session *s, uint64_t used, const char *why)
 {
 	const struct pool *p = &s->pool;
 	cJSON *line;
@@ -134,7 +134,7 @@ news_closed(const struct session *s, const char *why)
 	events_tell(s->arbiter->events,
 	    json_put_text(line, "reason", why, strlen(why)) &&
 		json_put_number(line, "pinned", p->pinned * CHUNK_SIZE) &&
-		json_put_number(line, "used", pool_used(p)) &&
+		json_put_number(line, "used", used) &&
 		json_put_number(line, "blocks", pool_blocks(p)) &&
 		json_put_number(line, "waiting", p->waiting.now),
 	    line);

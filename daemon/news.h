@@ -23,8 +23,8 @@ void news_hello(const struct arbiter *a);
 void news_each_second(void *arg);
 
 void news_opened(const struct session *s);
-/** news_closed() - before it is taken apart */
-void news_closed(const struct session *s, const char *why);
+/** news_closed() - before it is taken apart; @used bytes were in buffers */
+void news_closed(const struct session *s, uint64_t used, const char *why);
 /** news_dropped() - it is not listened to any more; its memory stays until it is gone */
 void news_dropped(const struct session *s, const char *why);
 /** news_denied() - it gets no pool */

@@ -119,19 +119,25 @@ tell_keeper(struct session *s, enum channel_type type)
 	arbiter_tell_keeper(s->arbiter, &msg);
 }
 
-/* The keeper hears of it before the core hands out what becomes free: it works in order. */
+/* The keeper hears of it before the core hands out what becomes free: it works in order. And
+ * it hears of it first of all, since CLOSE is said once; but then the ledger is no more. */
+static void
+end_pool(struct session *s, const char *why)
+{
+	uint64_t used = pool_used(&s->pool);
+
+	tell_keeper(s, CHANNEL_END);
+	log_info("session", SUBJECT ": closed: %s; %" PRIu64 " bytes were in use",
+	    SUBJECT_OF(s), why, used);
+	news_closed(s, used, why);
+	core_close(&s->arbiter->core, &s->pool, clock_now());
+}
+
 static void
 session_end(struct session *s, const char *why)
 {
-	struct arbiter *a = s->arbiter;
-
 	if (session_has_pool(s)) {
-		tell_keeper(s, CHANNEL_END); /* first of all: CLOSE is said once */
-		log_info("session",
-		    SUBJECT ": closed: %s; %" PRIu64 " bytes were in use",
-		    SUBJECT_OF(s), why, pool_used(&s->pool));
-		news_closed(s, why);
-		core_close(&a->core, &s->pool, clock_now());
+		end_pool(s, why);
 	} else {
 		log_debug("session", "connection %u (uid %u pid %d %s): closed: %s",
 		    s->id, s->uid, s->pid, s->command, why);

@@ -283,7 +283,7 @@ destroy_pool(struct vault *v, struct slot *s, struct holding *h)
 	atomic_store(&s->state, SLOT_SESSION);
 	v->locked -= heap_charge(s->chunks, s->pinned);
 	s->pinned = 0;
-	heap_fini(&h->heap);
+	heap_end(&h->heap);
 }
 
 static void
