@@ -29,8 +29,6 @@
 /* Two slices a pool under way, and what a session needs beside. */
 #define TO_KEEPER_MAX(slots) (8 * (size_t)(slots))
 
-#define AUDIT_PERIOD_MIN_NS NS_PER_S
-
 /* Long enough for a client to say again what it had asked for. */
 #define DROP_NS NS_PER_S
 
@@ -102,14 +100,6 @@ arbiter_on_clockwork(evutil_socket_t fd, short events, void *arg)
 	arbiter_rewind(a);
 }
 
-/* With the release pass, but that is as fast as an operator likes, and this is not. */
-static int64_t
-audit_period_ns(const struct config_host *host)
-{
-	return host->release_period_ns < AUDIT_PERIOD_MIN_NS ? AUDIT_PERIOD_MIN_NS
-							     : host->release_period_ns;
-}
-
 static struct core_params
 params_of(const struct config_host *host, uint64_t host_wall)
 {
@@ -123,7 +113,7 @@ params_of(const struct config_host *host, uint64_t host_wall)
 	release = release < UINT32_MAX ? release : UINT32_MAX;
 	idle = idle < UINT32_MAX ? idle : UINT32_MAX;
 	return (struct core_params){ .host_wall = host_wall,
-		.audit_ns = audit_period_ns(host),
+		.audit_ns = audit_period_ns(host->release_period_ns),
 		.tick_ns = host->tick_ns,
 		.release_ticks = release > 0 ? (uint32_t)release : 1,
 		.idle_ticks = (uint32_t)idle,

@@ -5,6 +5,12 @@
 
 #include "daemon/core.h"
 
+int64_t
+audit_period_ns(int64_t release_ns)
+{
+	return release_ns < NS_PER_S ? NS_PER_S : release_ns;
+}
+
 /* The prefix may have moved since the last slice. */
 static struct chunk_range
 next_slice(const struct pool *p)

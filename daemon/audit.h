@@ -20,6 +20,10 @@ struct audit_found {
 	uint32_t unlocked; /* punched, and touched again */
 };
 
+/** audit_period_ns() - how often, where there is a release pass so often: as that, but an
+ * operator may make it as fast as he likes, and this at most once a second */
+int64_t audit_period_ns(int64_t release_ns);
+
 /** audit_start() - begin with the oldest pool, unless one is under way */
 void audit_start(struct core *c);
 /** audit_forget() - before the pool goes away, in the midst of it or not */

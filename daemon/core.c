@@ -65,6 +65,9 @@ core_set_params(struct core *c, const struct core_params *params, struct instant
 	if (instant_before(instant_add(now, params->tick_ns), c->next_tick) &&
 	    c->next_tick.ns != INSTANT_NEVER.ns)
 		c->next_tick = instant_add(now, params->tick_ns);
+	if (c->next_audit.ns != INSTANT_NEVER.ns && params->audit_ns != 0 &&
+	    instant_before(instant_add(now, params->audit_ns), c->next_audit))
+		c->next_audit = instant_add(now, params->audit_ns);
 	share_serve(c, now);
 }
 

@@ -199,6 +199,7 @@ set_times(struct core_params *p, const struct tune_host *t, struct changes *n)
 
 	p->tick_ns = (int64_t)times.tick_ns;
 	p->release_ticks = (uint32_t)(times.release_ns / times.tick_ns);
+	p->audit_ns = audit_period_ns((int64_t)times.release_ns);
 	p->idle_ticks = (uint32_t)((times.idle_ns + times.tick_ns - 1) / times.tick_ns);
 	if (has(t->given, TUNE_HOST_TICK))
 		note(n, "tick_ms %" PRIu64, t->tick_ms);

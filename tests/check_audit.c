@@ -168,6 +168,20 @@ START_TEST(without_a_pool_or_a_period_there_is_nothing_to_wake_for)
 }
 END_TEST
 
+START_TEST(a_shorter_period_counts_at_once)
+{
+	struct core_params params = w->core.params;
+
+	world_open(w, 1, 1, 8);
+	params.audit_ns = audit_period_ns(5 * NS_PER_MS);
+	ck_assert_int_eq(params.audit_ns, NS_PER_S); /* so often, and no more */
+	ck_assert_int_eq(audit_period_ns(2 * NS_PER_S), 2 * NS_PER_S);
+	core_set_params(&w->core, &params, w->now);
+	world_pass_time(w, NS_PER_S);
+	ck_assert_uint_eq(nasked, 1);
+}
+END_TEST
+
 /* --- The keeper --- */
 
 #define CHUNKS 4u
@@ -275,6 +289,7 @@ main(void)
 	tcase_add_test(core, a_pool_that_goes_in_the_midst_of_it_is_passed_over);
 	tcase_add_test(core, a_prefix_that_shrank_ends_the_pool);
 	tcase_add_test(core, without_a_pool_or_a_period_there_is_nothing_to_wake_for);
+	tcase_add_test(core, a_shorter_period_counts_at_once);
 	suite_add_tcase(suite, core);
 	tcase_add_checked_fixture(keeper, enter_heap, leave_heap);
 	tcase_add_test(keeper, what_was_punched_is_found_and_locked_again);

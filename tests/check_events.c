@@ -2,6 +2,7 @@
 
 /* The stream of events: what is told of real clients, and to listeners of all kinds. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -364,11 +365,11 @@ START_TEST(client_that_misbehaves_is_told_of)
 END_TEST
 
 static void
-change_host(int sock, unsigned int pools)
+change_host(int sock, const char *key, unsigned int value)
 {
 	char body[64], text[256];
 
-	snprintf(body, sizeof(body), "{\"user_pools\":%u}", pools);
+	snprintf(body, sizeof(body), "{\"%s\":%u}", key, value);
 	snprintf(text, sizeof(text),
 	    "PATCH /v1/host HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
 	    strlen(body), body);
@@ -383,11 +384,41 @@ START_TEST(changes_of_an_operator_are_told)
 	int sock = dial();
 	cJSON *json;
 
-	change_host(sock, 77);
+	change_host(sock, "user_pools", 77);
 	json = await(&ear, "changed");
 	ck_assert_str_eq(text_of(json, "what"), "user_pools 77");
 	ck_assert_double_eq(number_of(json, "uid"), geteuid());
 	cJSON_Delete(json);
+	close(sock);
+}
+END_TEST
+
+static void
+punch(struct client *me, void *arg)
+{
+	struct raw r;
+
+	(void)arg;
+	raw_open(&r, &d, "default");
+	must(fallocate(r.memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+		 (off_t)CHUNK) == 0);
+	client_wait(me, "end");
+	raw_close(&r);
+}
+
+START_TEST(pages_that_were_not_locked_any_more_are_told)
+{
+	int sock = dial();
+	struct client c;
+	cJSON *json;
+
+	change_host(sock, "release_period_ms", 10); /* and so an audit each second */
+	client_run(&c, punch, NULL);
+	json = await(&ear, "audit");
+	ck_assert_double_eq(number_of(json, "pages"), CHUNK / 4096);
+	cJSON_Delete(json);
+	client_say(&c, "end");
+	client_join(&c);
 	close(sock);
 }
 END_TEST
@@ -465,7 +496,7 @@ START_TEST(who_reads_too_slowly_is_told_what_it_lost)
 	listen_to(&slow, "/v1/events");
 	setsockopt(slow.sock, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
 	for (unsigned int i = 1; i <= FLOOD; i++) {
-		change_host(sock, i);
+		change_host(sock, "user_pools", i);
 		cJSON_Delete(await(&ear, "changed")); /* one who keeps up */
 	}
 	ck_assert_uint_lt(resident(daemon_arbiter(&d)), SLACK + was + ARBITER_GROW);
@@ -480,7 +511,7 @@ START_TEST(who_reads_too_slowly_is_told_what_it_lost)
 	ck_assert_uint_gt(lost, 0);
 	ck_assert_uint_gt(heard, 0);
 	ck_assert_uint_eq(heard + lost, FLOOD);
-	change_host(sock, 1); /* and from then on it hears again */
+	change_host(sock, "user_pools", 1); /* and from then on it hears again */
 	cJSON_Delete(await(&slow, "changed"));
 	close(slow.sock);
 	close(sock);
@@ -601,6 +632,7 @@ suite(void)
 	tcase_add_test(told, client_that_gets_no_pool_is_told_of);
 	tcase_add_test(told, client_that_misbehaves_is_told_of);
 	tcase_add_test(told, changes_of_an_operator_are_told);
+	tcase_add_test(told, pages_that_were_not_locked_any_more_are_told);
 	tcase_add_test(told, reload_is_told);
 	tcase_add_test(told, stream_ends_with_its_arbiter_and_the_next_tells_of_it);
 	tcase_add_test(told, samples_come_to_those_who_want_them);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -282,6 +283,51 @@ START_TEST(what_was_punched_is_locked_again_and_told)
 }
 END_TEST
 
+/* What the kernel offers to get rid of a page of one's own mapping; the lock is budd's. */
+static void
+wear_down(struct client *me, void *arg)
+{
+	static const int advice[] = { MADV_DONTNEED, MADV_COLD, MADV_PAGEOUT, MADV_FREE,
+		MADV_NOHUGEPAGE, MADV_DONTFORK };
+	struct raw r;
+	char *p, *q;
+
+	(void)arg;
+	raw_open(&r, &siege.d, "audited");
+	for (unsigned int i = 0; i < 200; i++) {
+		p = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_SHARED, r.memory, 0);
+		must(p != MAP_FAILED);
+		memset(p, 1, CHUNK);
+		must(mlock2(p, CHUNK, 0) == 0 || errno == ENOMEM || errno == EPERM);
+		must(syscall(SYS_munlock, p, CHUNK) == 0);
+		for (size_t k = 0; k < SIZEOF_ARRAY(advice); k++)
+			madvise(p, CHUNK, advice[k]);
+		posix_fadvise(r.memory, 0, (off_t)CHUNK, POSIX_FADV_DONTNEED);
+		must(mprotect(p, CHUNK, PROT_NONE) == 0);
+		q = mremap(p, CHUNK, CHUNK / 2, 0);
+		must(q != MAP_FAILED && munmap(q, CHUNK / 2) == 0);
+		munlockall();
+	}
+	client_say(me, "worn");
+	client_wait(me, "end");
+	raw_close(&r);
+}
+
+START_TEST(what_a_client_does_to_its_own_mapping_unlocks_nothing)
+{
+	struct client c;
+	double passes;
+
+	attack_begin(&c, wear_down, NULL);
+	client_wait(&c, "worn");
+	passes = audit_figure("passes");
+	eventually(audit_figure("passes") > passes + 1);
+	ck_assert_double_eq(audit_figure("holes") + audit_figure("unlocked"), 0);
+	client_say(&c, "end");
+	client_join(&c);
+}
+END_TEST
+
 /* --- Clients that are stopped --- */
 
 /* Everybody in the pool waits for this one's turn, which it never takes. */
@@ -419,6 +465,7 @@ main(void)
 	tcase_add_test(t, a_stamp_of_the_future_keeps_no_block_of_others);
 	tcase_add_test(t, holes_in_memory_and_ledger_hurt_their_pool_alone);
 	tcase_add_test(t, what_was_punched_is_locked_again_and_told);
+	tcase_add_test(t, what_a_client_does_to_its_own_mapping_unlocks_nothing);
 	tcase_add_test(t, who_is_stopped_at_its_turn_holds_nobody_up);
 	tcase_add_test(t, who_is_stopped_at_any_instant_goes_on_or_dies);
 	tcase_add_loop_test(t, a_bad_free_aborts_and_names_the_pointer, 0, 4);
