@@ -110,8 +110,8 @@ if [ -z "${BUD_TEST_DEBS:-}" ]; then
 	build_packages >"$work/build.log" 2>&1 || die "the packages are built" "$work/build.log"
 	echo "#   built in $((SECONDS - begun)) s"
 fi
-is "there are four packages" "$(cd "$debs" && ls ./*.deb | sed 's|./||; s|_.*||' | grep -v dbgsym | tr '\n' ' ')" \
-	"budctl budd libbud-dev libbud0 "
+is "there are five packages" "$(cd "$debs" && ls ./*.deb | sed 's|./||; s|_.*||' | grep -v dbgsym | tr '\n' ' ')" \
+	"bud-run budctl budd libbud-dev libbud0 "
 lintian --fail-on error "$debs"/*.deb >"$work/lintian" 2>&1
 is "lintian finds no error" $? 0
 sed 's/^/#   /' "$work/lintian"
