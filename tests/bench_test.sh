@@ -40,6 +40,7 @@ for figure in quiet pin end flood waiter-bud-us first-1M-with-headroom-us round-
 done
 [ ! -x "$build/bench/copy" ] || check "the table of copy" \
 	grep -Eq '^\| uring-pool-registered +\| +[0-9]+ \([0-9]+\.\.[0-9]+\) x[0-9.]+ \|' "$log.out"
+check "the table of programs" grep -Eq '^\| python3, .* \([0-9.]+\.\.[0-9.]+\) +\| +x[0-9.]+ \|' "$log.out"
 grep '^left out' "$log.out" || true
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]
