@@ -12,7 +12,7 @@
 
 #include "bud-uring.h"
 #include "tests/client_process.h"
-#include "tests/daemon.h"
+#include "tests/manager.h"
 
 #define CHUNK   (256 * KIB)
 #define ENTRIES 64u
@@ -23,7 +23,8 @@
 	"[pool default]\nbase = 256K\nadd = 256K\nwall = 1536K\nwall_max = 1536K\n"
 #define BLOCKS 6u
 
-static struct daemon d;
+static struct manager m; /* of a test that restarts all of budd */
+static struct daemon plain, *d = &plain;
 static struct bud_pool *pool;
 static struct io_uring ring;
 static struct bud_uring *u;
@@ -58,7 +59,7 @@ open_file(void)
 {
 	char path[80];
 
-	snprintf(path, sizeof(path), "%s/data", d.dir);
+	snprintf(path, sizeof(path), "%s/data", d->dir);
 	/* Where O_DIRECT is not to be had (tmpfs before 6.6), it is the same but for that. */
 	if ((file = open(
 		 path, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0600)) == -1)
@@ -68,23 +69,52 @@ open_file(void)
 }
 
 static void
-enter(void)
+open_all(void)
 {
-	daemon_start(&d, CONFIG);
-	pool = open_pool(&d, NULL);
+	pool = open_pool(d, NULL);
 	open_ring();
 	open_file();
 	completions = 0;
 }
 
 static void
-leave(void)
+enter(void)
+{
+	d = &plain;
+	daemon_start(d, CONFIG);
+	open_all();
+}
+
+static void
+enter_managed(void)
+{
+	d = &m.d;
+	manager_start(&m, CONFIG);
+	d->may_restart = true;
+	open_all();
+}
+
+static void
+close_all(void)
 {
 	close(file);
 	bud_uring_close(u);
 	io_uring_queue_exit(&ring);
 	bud_close(pool);
-	daemon_stop(&d);
+}
+
+static void
+leave(void)
+{
+	close_all();
+	daemon_stop(d);
+}
+
+static void
+leave_managed(void)
+{
+	close_all();
+	manager_stop(&m);
 }
 
 /* What a program's loop does, for ten milliseconds at the most. */
@@ -220,7 +250,7 @@ START_TEST(slots_follow_the_blocks_as_they_come_and_go)
 		ck_assert_uint_eq(figures().registered, CHUNK);
 		ck_assert_uint_eq(figures().given_up, (round + 1) * (BLOCKS - 1));
 	}
-	ck_assert(daemon_figure(&d, "pools.0.counters.kept") == 0);
+	ck_assert(daemon_figure(d, "pools.0.counters.kept") == 0);
 	ck_assert_uint_eq(figures().plain_count, 0);
 }
 END_TEST
@@ -273,7 +303,7 @@ read_into_own(struct io_uring *r, void *buf)
  * and does not say so reads into a page that it does not see, and is told of no error. */
 START_TEST(without_being_asked_a_read_goes_to_a_page_that_is_gone)
 {
-	struct bud_pool *other = open_pool(&d, NULL);
+	struct bud_pool *other = open_pool(d, NULL);
 	void *bufs[BLOCKS], *last = NULL;
 	struct io_uring own;
 	struct iovec iov;
@@ -493,13 +523,15 @@ START_TEST(a_child_leaves_the_parents_ring_alone)
 }
 END_TEST
 
-START_TEST(it_goes_on_when_the_arbiter_dies)
+/* Everything registered, and read through it; then everything is given up when it is asked for. */
+static void
+go_on_over(void (*death)(void))
 {
 	void *bufs[BLOCKS];
 
 	take_all(bufs);
 	eventually(after_turn(figures().registered == BLOCKS * CHUNK));
-	daemon_kill_arbiter(&d);
+	death();
 	for (unsigned int i = 0; i < BLOCKS; i++) {
 		paint(bufs[i], CHUNK, i);
 		ck_assert(write_all(bufs[i], CHUNK, 0));
@@ -512,6 +544,30 @@ START_TEST(it_goes_on_when_the_arbiter_dies)
 	ck_assert_uint_eq(figures().given_up, BLOCKS - 1);
 	ck_assert_uint_eq(figures().registered, CHUNK);
 }
+
+static void
+kill_arbiter(void)
+{
+	daemon_kill_arbiter(d);
+}
+
+static void
+restart_all(void)
+{
+	manager_kill(&m);
+	manager_launch(&m);
+}
+
+START_TEST(it_goes_on_when_the_arbiter_dies)
+{
+	go_on_over(kill_arbiter);
+}
+END_TEST
+
+START_TEST(it_goes_on_when_all_of_budd_is_killed_and_started_again)
+{
+	go_on_over(restart_all);
+}
 END_TEST
 
 START_TEST(without_budd_what_is_registered_works_on)
@@ -520,7 +576,7 @@ START_TEST(without_budd_what_is_registered_works_on)
 	struct bud_uring *other;
 	char *buf = bud_alloc(pool, 4096, 0);
 
-	daemon_end(&d);
+	daemon_end(d);
 	for (int i = 0; i < 3; i++)
 		turn();
 	paint(buf, 4096, 4);
@@ -531,7 +587,7 @@ START_TEST(without_budd_what_is_registered_works_on)
 	ck_assert_int_eq(io_uring_queue_init(4, &ring2, 0), 0);
 	ck_assert_int_eq(bud_uring_open(&other, pool, &ring2), -ENOTCONN);
 	io_uring_queue_exit(&ring2);
-	daemon_launch(&d);
+	daemon_launch(d);
 }
 END_TEST
 
@@ -545,7 +601,7 @@ live_within_a_limit(struct client *me, void *arg)
 
 	(void)me;
 	(void)arg;
-	pool = open_pool(&d, NULL);
+	pool = open_pool(d, NULL);
 	open_ring();
 	bud_uring_explain(u, text, sizeof(text));
 	must(strstr(said, "limit of locked memory is 786432 bytes") != NULL);
@@ -611,6 +667,11 @@ main(void)
 	tcase_add_test(t, without_budd_what_is_registered_works_on);
 	tcase_add_test(
 	    t, within_a_memlock_limit_the_rest_works_unregistered_and_that_is_said);
+	suite_add_tcase(s, t);
+	t = tcase_create("restarts");
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, enter_managed, leave_managed);
+	tcase_add_test(t, it_goes_on_when_all_of_budd_is_killed_and_started_again);
 	suite_add_tcase(s, t);
 	return daemon_suite(s);
 }
