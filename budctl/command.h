@@ -20,6 +20,10 @@ struct options {
 	bool json;
 	bool control_blocks;
 	bool reconnect; /* of watch */
+	/* of top */
+	const char *interval; /* NULL: the default */
+	const char *sort;     /* NULL: the default */
+	bool once;
 	/* of web */
 	const char *listen; /* NULL: the default */
 	const char *host;   /* NULL: no other name */
@@ -30,6 +34,8 @@ struct options {
 enum budctl_exit status_command(const struct options *o, char *const args[]);
 /** show_command() - budctl show POOL */
 enum budctl_exit show_command(const struct options *o, char *const args[]);
+/** top_command() - budctl top; ends on q or a signal */
+enum budctl_exit top_command(const struct options *o, char *const args[]);
 /** explain_command() - budctl explain POOL */
 enum budctl_exit explain_command(const struct options *o, char *const args[]);
 /** watch_command() - budctl watch; ends with budd */

@@ -18,6 +18,9 @@
 enum long_option {
 	LONG_JSON,
 	LONG_CONTROL_BLOCKS,
+	LONG_INTERVAL,
+	LONG_SORT,
+	LONG_ONCE,
 	LONG_RECONNECT,
 	LONG_LISTEN,
 	LONG_HOST,
@@ -46,6 +49,9 @@ static const struct command commands[] = {
 	{ "show", "POOL [--control-blocks] [--json]", 1, 1,
 	    BIT(LONG_JSON) | BIT(LONG_CONTROL_BLOCKS), show_command,
 	    "one pool: its limits, blocks (drawn), queue and counters" },
+	{ "top", "[--interval TIME] [--sort KEY] [--once] [--json] [POOL]", 0, 1,
+	    BIT(LONG_JSON) | BIT(LONG_INTERVAL) | BIT(LONG_SORT) | BIT(LONG_ONCE),
+	    top_command, "all pools, live, and the blocks of the chosen one" },
 	{ "explain", "POOL [--json]", 1, 1, BIT(LONG_JSON), explain_command,
 	    "why a pool waits, and what would help" },
 	{ "watch", "[--reconnect] [--json]", 0, 0, BIT(LONG_JSON) | BIT(LONG_RECONNECT),
@@ -81,6 +87,9 @@ static const char help_options[] =
     "                    else " BUD_STATUS_SOCKET_PATH "\n"
     "  --json            print what budd answers, as JSON\n"
     "  --control-blocks  print the pool as BudCtl_t and Buddy_t\n"
+    "  --interval TIME   top looks so often; else 1s\n"
+    "  --sort KEY        of top: waiting, pinned, used, wall, name or id\n"
+    "  --once            top prints one frame as text, and ends\n"
     "  --reconnect       watch waits for budd, also for one that is not there yet\n"
     "  --listen ADDRESS:PORT\n"
     "                    where web listens; else " WEB_LISTEN_DEFAULT "\n"
@@ -92,6 +101,7 @@ static const char help_options[] =
     "\n"
     "environment:\n"
     "  BUD_STATUS_SOCKET budd's status socket\n"
+    "  COLUMNS           how wide a frame of top --once is\n"
     "  NO_COLOR          if set, no colours on a terminal\n"
     "\n"
     "exit status:\n"
@@ -148,6 +158,9 @@ find_command(const char *name)
 static const struct option long_options[] = {
 	{ "json", no_argument, NULL, LONG_BASE + LONG_JSON },
 	{ "control-blocks", no_argument, NULL, LONG_BASE + LONG_CONTROL_BLOCKS },
+	{ "interval", required_argument, NULL, LONG_BASE + LONG_INTERVAL },
+	{ "sort", required_argument, NULL, LONG_BASE + LONG_SORT },
+	{ "once", no_argument, NULL, LONG_BASE + LONG_ONCE },
 	{ "reconnect", no_argument, NULL, LONG_BASE + LONG_RECONNECT },
 	{ "listen", required_argument, NULL, LONG_BASE + LONG_LISTEN },
 	{ "host", required_argument, NULL, LONG_BASE + LONG_HOST },
@@ -235,6 +248,15 @@ take_long(struct options *o, enum long_option option)
 		break;
 	case LONG_CONTROL_BLOCKS:
 		o->control_blocks = true;
+		break;
+	case LONG_INTERVAL:
+		o->interval = optarg;
+		break;
+	case LONG_SORT:
+		o->sort = optarg;
+		break;
+	case LONG_ONCE:
+		o->once = true;
 		break;
 	case LONG_RECONNECT:
 		o->reconnect = true;

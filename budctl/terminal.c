@@ -48,6 +48,12 @@ terminal_init(void)
 	colours = isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0');
 }
 
+bool
+terminal_has_colours(void)
+{
+	return colours;
+}
+
 const char *
 terminal_bold_on(void)
 {
@@ -123,39 +129,50 @@ terminal_width(const char *text)
 
 /* --- Pictures --- */
 
-/* Rounded up: what there is, is seen. */
-static unsigned int
-bar_cells(uint64_t part, uint64_t whole)
+unsigned int
+terminal_cells(uint64_t part, uint64_t whole, unsigned int all)
 {
-	double cells = whole > 0 ? (double)part * BAR_CELLS / (double)whole : 0;
+	double cells = whole > 0 ? (double)part * all / (double)whole : 0;
 	unsigned int n;
 
-	if (cells >= BAR_CELLS)
-		return BAR_CELLS;
+	if (cells >= all)
+		return all;
 	n = (unsigned int)cells;
 	return n + ((double)n < cells);
+}
+
+const char *
+terminal_glyph(enum glyph glyph)
+{
+	switch (glyph) {
+	case GLYPH_USED:
+		return glyphs->used;
+	case GLYPH_PINNED:
+		return glyphs->pinned;
+	case GLYPH_UNUSED:
+		return glyphs->unused;
+	}
+	return " ";
 }
 
 struct picture
 terminal_bar(uint64_t used, uint64_t pinned, uint64_t whole)
 {
-	unsigned int u = bar_cells(used, whole), p = bar_cells(pinned, whole);
+	unsigned int u = terminal_cells(used, whole, BAR_CELLS),
+		     p = terminal_cells(pinned, whole, BAR_CELLS);
 	struct picture bar;
 	char *to = stpcpy(bar.text, "[");
 
-	for (unsigned int i = 0; i < BAR_CELLS; i++) {
-		const char *glyph = i < u   ? glyphs->used
-				    : i < p ? glyphs->pinned
-					    : glyphs->unused;
-
-		to = stpcpy(to, glyph);
-	}
+	for (unsigned int i = 0; i < BAR_CELLS; i++)
+		to = stpcpy(to, terminal_glyph(i < u   ? GLYPH_USED
+					       : i < p ? GLYPH_PINNED
+						       : GLYPH_UNUSED));
 	stpcpy(to, "]");
 	return bar;
 }
 
-static const char *
-cell_glyph(char cell)
+const char *
+terminal_cell(char cell)
 {
 	return cell >= '0' && cell <= '8' ? glyphs->cells[cell - '0']
 					  : glyphs->cells[9];
@@ -168,7 +185,7 @@ terminal_picture(const char *map)
 	char *to = stpcpy(p.text, "[");
 
 	for (unsigned int i = 0; i < PICTURE_CELLS && map[i] != '\0'; i++)
-		to = stpcpy(to, cell_glyph(map[i]));
+		to = stpcpy(to, terminal_cell(map[i]));
 	stpcpy(to, "]");
 	return p;
 }

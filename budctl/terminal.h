@@ -7,6 +7,7 @@
 #ifndef BUDCTL_TERMINAL_H
 #define BUDCTL_TERMINAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,20 @@ size_t terminal_width(const char *text);
  * colours */
 const char *terminal_bold_on(void);
 const char *terminal_bold_off(void);
+/** terminal_has_colours() - stdout is a terminal, and nobody said NO_COLOR */
+bool terminal_has_colours(void);
+/* What a bar is made of, one character each. */
+enum glyph {
+	GLYPH_USED,
+	GLYPH_PINNED,
+	GLYPH_UNUSED,
+};
+const char *terminal_glyph(enum glyph glyph);
+/** terminal_cells() - how many of @all cells show @part of @whole; rounded up, so that what
+ * there is, is seen */
+unsigned int terminal_cells(uint64_t part, uint64_t whole, unsigned int all);
+/** terminal_cell() - one of a block's map, as one character */
+const char *terminal_cell(char cell);
 /** terminal_bar() - BAR_CELLS cells: how much of @whole is used, and how much pinned
  * @used:	at most @pinned */
 struct picture terminal_bar(uint64_t used, uint64_t pinned, uint64_t whole);

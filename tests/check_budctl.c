@@ -160,7 +160,8 @@ static const char *const misuses[] = { "", "stats", "--frob", "status --frob", "
 	"set 7 check_idle=maybe", "set 7 policy=", "set 7 col\033our=1",
 	"set host weight=5", "set host tick=500", "set host tick=1500us",
 	"set host user_pools=many", "release 7 8", "release --control-blocks",
-	"status --reconnect", "--listen", "--socket" };
+	"status --reconnect", "--listen", "--socket", "top --sort size",
+	"top --interval 1ms", "top --interval x", "top 7 8", "show --once 7" };
 #define MISUSES ((int)(sizeof(misuses) / sizeof(misuses[0])))
 
 START_TEST(misuse_is_one_line_and_code_2)
@@ -280,6 +281,7 @@ START_TEST(poor_answer_is_shown_as_far_as_it_goes)
 	ck_assert_int_le(budctl("show 7"), 1);
 	ck_assert_int_le(budctl("show 7 --control-blocks"), 1);
 	ck_assert_int_le(budctl("explain 7"), 1);
+	ck_assert_int_le(budctl("top --once"), 1);
 	fake_server_stop(&server);
 }
 END_TEST
@@ -476,6 +478,66 @@ START_TEST(control_blocks_have_the_values_of_the_pool)
 	HAS(out, "BuddyBuf_p    memfd 1048576..3145728 (@ 1 MiB)\n");
 	HAS(out, "BudBufStatus  in-use\n");
 	HAS(out, "786432 bytes free (768 KiB), the largest buffer 512 KiB\n");
+}
+END_TEST
+
+/* --- top --- */
+
+START_TEST(one_frame_of_top_is_text)
+{
+	ck_assert_int_eq(budctl("top --once"), 0);
+	HAS(out,
+	    "budd " PACKAGE_VERSION "  up 3 min 20 s  restarts 2  pools 7  by waiting  "
+	    "waiting 2\n");
+	HAS(out, "\n    7 media          256K     3M     3M [##======================] "
+		 "    2  "
+		 "  0:00\n");
+	HAS(out, "\npool 7 'media'  largest free 2M  in caches 0  had to queue 1  "
+		 "waits for: ");
+	HAS(out, "\n   0     1M b [@@@@@@@@@@@@@@@@   ");
+	HAS(out, "?[2Jevil?");
+	HAS_NOT(out, "\033");
+	HAS_NOT(out, " \n");
+	ck_assert_str_eq(err, "");
+}
+END_TEST
+
+START_TEST(top_sorts_and_chooses)
+{
+	const char *first, *second;
+
+	ck_assert_int_eq(budctl("top --once --sort id 9"), 0);
+	first = strstr(out, "    7 media");
+	second = strstr(out, "    8 twin");
+	ck_assert(first != NULL && second != NULL && first < second);
+	HAS(out, "\npool 9 'twin'");
+	ck_assert_int_eq(budctl("top --once --sort name"), 0);
+	first = strstr(out, " media ");
+	second = strstr(out, " twin ");
+	ck_assert(first != NULL && second != NULL && first < second);
+	ck_assert_int_eq(budctl("top --once twin"), 1);
+	HAS(err, "2 pools are named");
+}
+END_TEST
+
+/* Each is as wide as a terminal may be; the characters of more than a byte, too. */
+START_TEST(no_width_is_too_small_or_too_large_for_a_frame)
+{
+	char text[16];
+	size_t length, longest = 0;
+
+	snprintf(text, sizeof(text), "%d", _i);
+	setenv("COLUMNS", text, 1);
+	ck_assert_int_eq(budctl("top --once"), 0);
+	for (const char *line = out; *line != '\0'; line += length + 1) {
+		length = strcspn(line, "\n");
+		longest = length > longest ? length : longest;
+	}
+	ck_assert_uint_le(longest, (size_t)_i);
+	ck_assert_uint_gt(longest, 0);
+	setenv("LC_ALL", "C.UTF-8", 1);
+	ck_assert_int_eq(budctl("top --once"), 0);
+	unsetenv("COLUMNS");
 }
 END_TEST
 
@@ -982,6 +1044,10 @@ add_served(Suite *s)
 	tcase_add_test(t, pool_as_json_parses);
 	tcase_add_test(t, control_blocks_have_the_names_of_the_method);
 	tcase_add_test(t, control_blocks_have_the_values_of_the_pool);
+	tcase_add_test(t, one_frame_of_top_is_text);
+	tcase_add_test(t, top_sorts_and_chooses);
+	tcase_add_loop_test(t, no_width_is_too_small_or_too_large_for_a_frame, 1, 16);
+	tcase_add_loop_test(t, no_width_is_too_small_or_too_large_for_a_frame, 88, 92);
 	tcase_add_test(t, pool_is_set_in_words_of_people);
 	tcase_add_test(t, what_stays_above_a_lowered_wall_is_told);
 	tcase_add_test(t, host_is_set_in_words_of_people);
