@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "bud.h"
+#include "proto/messages.h"
 
 #define POOLS_MAX   1000
 #define MIB         (1024ul * 1024)
@@ -55,10 +56,21 @@ painted(int i)
 	return true;
 }
 
+/* A label as long as one can be; its section is `default`. */
+static int
+open_pool(struct bud_pool **poolp)
+{
+	char name[PROTO_NAME_SIZE] = { 0 };
+	const struct bud_config config = { .size = sizeof(config), .pool = name };
+
+	memset(name, 'n', sizeof(name) - 1);
+	return bud_open(poolp, &config);
+}
+
 static void
 open_one(int i)
 {
-	int r = bud_open(&held[i].pool, NULL);
+	int r = open_pool(&held[i].pool);
 
 	if (r != 0)
 		errx(1, "pool %d: %s", i, strerror(-r));
@@ -161,8 +173,7 @@ main(int argc, char **argv)
 	words = strtoul(argv[2], NULL, 10) * MIB / sizeof(uint64_t);
 	for (int i = 0; i < pools; i++)
 		open_one(i);
-	if (bud_open(&pool, NULL) != 0 ||
-	    pthread_create(&thread, NULL, load, pool) != 0)
+	if (open_pool(&pool) != 0 || pthread_create(&thread, NULL, load, pool) != 0)
 		errx(1, "cannot begin");
 	puts("ready");
 	fflush(stdout);

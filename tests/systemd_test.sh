@@ -53,6 +53,8 @@ locked_kib() { inside awk '/^VmLck/ { print $2 }' "/proc/$(keeper)/status"; }
 descriptors() { inside sh -c "ls /proc/$(keeper)/fd | wc -l"; }
 mappings() { inside grep -c memfd:bud "/proc/$(keeper)/maps"; }
 stored() { property NFileDescriptorStore; }
+# Pools whose names are whole: the client's are as long as names can be.
+named() { inside curl -s --unix-socket /run/budd/status.sock http://x/v1/status | grep -o '"n\{63\}"' | wc -l; }
 is_active() { [ "$(property ActiveState)/$(property SubState)" = active/running ]; }
 is_another() { is_active && [ "$(keeper)" != "$1" ]; }
 # From leaving `active` to being so again, and the part of it since budd was started.
@@ -66,7 +68,7 @@ downtime() {
 }
 journal() { inside journalctl -o cat --no-pager -u budd.service 2>/dev/null; }
 
-holdings() { echo "locked $(locked_kib) KiB, $(stored) stored, $(mappings) mappings, $(descriptors) descriptors"; }
+holdings() { echo "locked $(locked_kib) KiB, $(stored) stored, $(mappings) mappings, $(descriptors) descriptors, $(named) names"; }
 
 ask() { # COMMAND: the client's answer
 	local answer=silence
@@ -131,6 +133,7 @@ is "the watchdog is content" "$(property NRestarts)" 0
 status=$(property StatusText)
 echo "#   $status"
 ok "it tells how it is" grep -q "^$((pools + 1)) pools, .* pinned, 0 waiting" <<<"$status"
+is "names are told at their longest" "$(named)" $((pools + 1))
 before=$(holdings)
 echo "#   $before"
 
