@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proto/cache.h"
 #include "tests/hostile/siege.h"
 
 #define PUNCH (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
@@ -66,6 +67,8 @@ ask_for_a_look(struct scribbler *s)
 		raw_say(&s->raw, PROTO_CANCEL, tag - 1);
 	if (tag % 5 == 0)
 		raw_say(&s->raw, PROTO_DOORBELL, 0);
+	if (tag % 7 == 0)
+		raw_say(&s->raw, PROTO_RESUMED, 0);
 	ck_assert(!raw_has_ended(&s->raw));
 }
 
@@ -137,9 +140,60 @@ write_over_the_header(struct scribbler *s)
 		p[i] = (unsigned char)random();
 }
 
+static struct bud_inline_cache *
+any_cache(struct scribbler *s)
+{
+	atomic_store(&s->ledger.header->caches_used, (uint32_t)random());
+	return &s->ledger.cache[(unsigned long)random() % LEDGER_CACHES];
+}
+
+/* Full of what lies in use, in others, elsewhere, nowhere, or twice in it; all of which budd
+ * counts as free, and takes out when it looks for memory. */
+static void
+cache_what_there_is_not(struct scribbler *s)
+{
+	struct bud_inline_cache *c = any_cache(s);
+	uint32_t frames = s->ledger.chunks * CHUNK_FRAMES;
+
+	for (unsigned int k = 0; k < BUD_INLINE_ORDERS; k++) {
+		for (unsigned int i = 0; i < BUD_INLINE_SLOTS; i++)
+			c->stack[k].frame[i] = (uint32_t)random() % (frames + 4)
+					       << k % 2;
+		c->stack[k].frame[0] = UINT32_MAX;
+		c->stack[k].count = random() % 2 == 0 ? UINT32_MAX : BUD_INLINE_SLOTS;
+		c->stack[k].capacity = (uint32_t)random();
+	}
+	c->stop = c->busy = 0;
+}
+
+/* Busy, claimed, seized or none of it, as it comes: budd can neither rely on nor wait for it. */
+static void
+claim_caches(struct scribbler *s)
+{
+	for (int i = 0; i < 8; i++) {
+		struct bud_inline_cache *c = any_cache(s);
+
+		c->stack[random() % BUD_INLINE_ORDERS].count = (uint32_t)random() % 8;
+		__atomic_store_n(&c->busy, (uint32_t)random() % 2, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&c->stop, (uint32_t)random(), __ATOMIC_SEQ_CST);
+	}
+	atomic_store(&s->ledger.header->entered, (uint32_t)random());
+	atomic_store(&s->ledger.header->left, (uint32_t)random());
+}
+
+/* Each buffer looks as if a budd had died while it took it from a cache. */
+static void
+leave_moves_unfinished(struct scribbler *s)
+{
+	for (uint32_t f = 0; f < s->ledger.chunks * CHUNK_FRAMES; f++)
+		atomic_store(&s->ledger.order[f], LEDGER_MOVING);
+	cache_what_there_is_not(s);
+}
+
 static scribble_fn *const ways[] = { write_random_bytes, write_a_few_bytes,
 	claim_all_free, claim_nothing_free, free_what_there_is_not, flicker,
-	stamp_the_future, write_over_the_header };
+	stamp_the_future, write_over_the_header, cache_what_there_is_not, claim_caches,
+	leave_moves_unfinished };
 
 static unsigned int way; /* of this test; SIZEOF_ARRAY(ways): each in turn */
 
@@ -171,6 +225,28 @@ START_TEST(a_scribbled_ledger_hurts_its_pool_alone)
 	while (siege_pools("scribbler") > 0);
 	for (unsigned int i = 0; i < SIZEOF_ARRAY(c); i++)
 		client_join(&c[i]);
+}
+END_TEST
+
+/* The next arbiter knows of a pool what records and ledgers say, and settles what is in doubt. */
+START_TEST(a_scribbled_ledger_is_inherited)
+{
+	static const char *const own_doing[] = { "by signal 6", "by signal 7",
+		"by signal 11", "ended with status", "does not answer" };
+	struct client c[3];
+
+	way = SIZEOF_ARRAY(ways);
+	for (unsigned int i = 0; i < SIZEOF_ARRAY(c); i++)
+		attack_begin(&c[i], scribble, &i);
+	eventually(siege_pools("scribbler") == SIZEOF_ARRAY(c));
+	do
+		daemon_kill_arbiter(&siege.d);
+	while (siege_pools("scribbler") > 0);
+	for (unsigned int i = 0; i < SIZEOF_ARRAY(c); i++)
+		client_join(&c[i]);
+	siege.arbiter = daemon_arbiter(&siege.d);
+	for (size_t i = 0; i < SIZEOF_ARRAY(own_doing); i++)
+		ck_assert(!daemon_log_contains(&siege.d, own_doing[i]));
 }
 END_TEST
 
@@ -462,6 +538,7 @@ main(void)
 	tcase_add_checked_fixture(t, enter, siege_end);
 	tcase_add_loop_test(
 	    t, a_scribbled_ledger_hurts_its_pool_alone, 0, SIZEOF_ARRAY(ways) + 1);
+	tcase_add_test(t, a_scribbled_ledger_is_inherited);
 	tcase_add_test(t, a_stamp_of_the_future_keeps_no_block_of_others);
 	tcase_add_test(t, holes_in_memory_and_ledger_hurt_their_pool_alone);
 	tcase_add_test(t, what_was_punched_is_locked_again_and_told);
