@@ -210,7 +210,7 @@ why_foreign(const struct bud_pool *pool, uint64_t offset)
 static void
 give(struct bud_pool *pool, void *buf, uint64_t offset)
 {
-	switch (ledger_give(&pool->ledger, (uint32_t)(offset / FRAME_SIZE))) {
+	switch (bud__give_frame(pool, (uint32_t)(offset / FRAME_SIZE))) {
 	case LEDGER_E_FOREIGN:
 		bud__bad_free(pool, buf, why_foreign(pool, offset));
 	case LEDGER_E_TWICE:

@@ -347,8 +347,11 @@ bud__cache_yield(struct bud_pool *pool)
 	    (i = index_of(pool, &bud_inline_1)) == LEDGER_CACHES)
 		return false;
 	c = &pool->ledger.cache[i];
-	if (!cache_holds(c) || !enter(pool, c, &gave))
+	if (!cache_holds(c))
 		return false;
+	/* Otherwise a taker is at it, who may have found us in a hit and left it alone. */
+	if (!enter(pool, c, &gave))
+		return true;
 	if (empty(pool, c))
 		gave = true;
 	leave(pool, c, &gave);
@@ -407,8 +410,8 @@ leave_pool(struct bud_pool *pool, struct bud_inline_thread *owner)
 		empty(pool, c);
 		leave(pool, c, &gave);
 	}
-	atomic_store(&pool->caches[i].owner, NULL);
 	bud__gave(pool);
+	atomic_store(&pool->caches[i].owner, NULL);
 }
 
 /* The destructor of a thread. Others of its destructors may still allocate: then it has a

@@ -47,7 +47,7 @@ bool bud__cache_take(struct bud_pool *pool, unsigned int order, uint32_t *framep
  * Return: false: the map has to take it */
 bool bud__cache_give(struct bud_pool *pool, uint32_t frame, unsigned int order);
 /** bud__cache_yield() - empty the thread's cache; the caller has bud__gave() look afterwards
- * Return: there was something in it */
+ * Return: there was something in it, or still is, because somebody takes from it */
 bool bud__cache_yield(struct bud_pool *pool);
 /** bud__cache_frames() - frames that all caches hold */
 uint64_t bud__cache_frames(const struct bud_pool *pool);

@@ -231,7 +231,7 @@ take_back(struct bud_pool *pool, struct bud__request *r)
 	r->result = -ECANCELED;
 	if (!had_buffer)
 		return;
-	(void)ledger_give(&pool->ledger, r->frames[0]);
+	(void)bud__give_frame(pool, r->frames[0]);
 	bud__gave_locked(pool);
 }
 

@@ -244,6 +244,9 @@ bud__gave(struct bud_pool *pool)
 	 * read-modify-write: see bud__away(), and ledger.c on `queued`. */
 	if (atomic_load(&pool->away)) {
 		pthread_mutex_lock(&pool->lock);
+		/* Whoever ended the caches had the lock: if that kept us out of ours, in which
+		 * it had found us at work, and nobody looks there again, now we get in. */
+		bud__cache_yield(pool);
 		bud__serve_local(pool);
 		pthread_mutex_unlock(&pool->lock);
 	} else if (ledger_queued(&pool->ledger)) {

@@ -55,13 +55,27 @@ bud__now_ns(void)
 
 /* --- Taking, all or none --- */
 
+/* `entered` and `left`: who stands between order[] and the map, for whatever reason, is seen.
+ * See ledger_is_quiet(). */
+int
+bud__give_frame(struct bud_pool *pool, uint32_t frame)
+{
+	struct ledger_header *h = pool->ledger.header;
+	int r;
+
+	atomic_fetch_add(&h->entered, 1);
+	r = ledger_give(&pool->ledger, frame);
+	atomic_fetch_add(&h->left, 1);
+	return r;
+}
+
 static void
 put_back(struct bud_pool *pool, const uint32_t *frames, uint32_t count)
 {
 	/* An error would mean that somebody wrote over the ledger; then the next
 	 * bud_free() of that buffer says so. */
 	for (uint32_t i = 0; i < count; i++)
-		(void)ledger_give(&pool->ledger, frames[i]);
+		(void)bud__give_frame(pool, frames[i]);
 }
 
 bool
@@ -72,7 +86,7 @@ bud__take_frames(struct bud_pool *pool, unsigned int order, uint32_t count,
 	struct ledger_header *h = pool->ledger.header;
 	uint32_t n = 0;
 
-	atomic_fetch_add(&h->entered, 1); /* see ledger_is_quiet() */
+	atomic_fetch_add(&h->entered, 1);
 	while (n < count && ledger_take(&pool->ledger, order, &frames[n]) == 0)
 		n++;
 	atomic_fetch_add(&h->left, 1);

@@ -52,6 +52,8 @@ RB_PROTOTYPE(bud__deadlines, bud__request, by_deadline, bud__deadline_cmp)
 
 int64_t bud__now_ns(void);
 
+/** bud__give_frame() - ledger_give(), and seen by ledger_is_quiet() */
+int bud__give_frame(struct bud_pool *pool, uint32_t frame);
 /** bud__take_frames() - take @count buffers, whoever queues; all or none
  * @belledp:	set, never cleared: low_mark was claimed, and budd must hear the bell
  *

@@ -53,7 +53,7 @@ struct bud_inline_cache {
 	uint32_t busy; /* the owner alone writes it: 1 while it is at work */
 	uint32_t
 	    stop; /* bits of proto/cache.h; not 0: the library has something to do */
-	uint32_t entries; /* times that the owner went into the free map */
+	uint32_t entries; /* odd while the owner is in the free map, and counts */
 	uint32_t reserved[5];
 	struct bud_inline_stack stack[BUD_INLINE_ORDERS];
 };

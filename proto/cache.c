@@ -88,12 +88,14 @@ cache_claim(struct bud_inline_cache *c)
 {
 	uint32_t was = __atomic_load_n(&c->stop, __ATOMIC_RELAXED);
 
-	/* Seen by whoever wants to know whether somebody is inside: ledger_is_quiet(). */
+	/* Odd before it is claimed, even again after the last word in order[]: whoever finds
+	 * it even, and the same later, knows that nobody was inside. See ledger_is_quiet(). */
 	__atomic_store_n(&c->entries, c->entries + 1, __ATOMIC_RELAXED);
 	while ((was & CACHE_TAKER) == 0)
 		if (__atomic_compare_exchange_n(&c->stop, &was, was | CACHE_OWNER, true,
 			__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-			break;
+			return was;
+	__atomic_store_n(&c->entries, c->entries + 1, __ATOMIC_RELEASE);
 	return was;
 }
 
@@ -106,6 +108,7 @@ cache_clear_tick(struct bud_inline_cache *c)
 uint32_t
 cache_leave(struct bud_inline_cache *c)
 {
+	__atomic_store_n(&c->entries, c->entries + 1, __ATOMIC_RELEASE);
 	return __atomic_and_fetch(&c->stop, ~CACHE_OWNER, __ATOMIC_SEQ_CST);
 }
 
@@ -220,12 +223,6 @@ cache_lower(struct bud_inline_cache *c, uint32_t bit)
 {
 	if ((__atomic_load_n(&c->stop, __ATOMIC_RELAXED) & bit) != 0)
 		__atomic_fetch_and(&c->stop, ~bit, __ATOMIC_SEQ_CST);
-}
-
-bool
-cache_is_claimed(const struct bud_inline_cache *c)
-{
-	return (__atomic_load_n(&c->stop, __ATOMIC_SEQ_CST) & CACHE_OWNER) != 0;
 }
 
 bool

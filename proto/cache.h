@@ -70,8 +70,6 @@ uint64_t cache_frames(const struct bud_inline_cache *c, struct chunk_range r);
 /** cache_raise() - set a bit of `stop`; true: it was set already */
 bool cache_raise(struct bud_inline_cache *c, uint32_t bit);
 void cache_lower(struct bud_inline_cache *c, uint32_t bit);
-/** cache_is_claimed() - its owner is at work beyond a hit */
-bool cache_is_claimed(const struct bud_inline_cache *c);
 /** cache_holds() - it looks as if there were something in it. Right only after a barrier */
 bool cache_holds(const struct bud_inline_cache *c);
 /** cache_seize() - claim it as a taker; then have all processors run a barrier, and look

@@ -516,8 +516,11 @@ ledger_is_quiet(const struct ledger *l, uint32_t *entriesp)
 
 	*entriesp = entered = atomic_load(&l->header->entered);
 	for (uint32_t i = 0; i < n; i++) {
-		quiet = quiet && !cache_is_claimed(&l->cache[i]);
-		*entriesp += __atomic_load_n(&l->cache[i].entries, __ATOMIC_SEQ_CST);
+		uint32_t entries =
+		    __atomic_load_n(&l->cache[i].entries, __ATOMIC_SEQ_CST);
+
+		quiet = quiet && entries % 2 == 0;
+		*entriesp += entries;
 	}
 	return quiet && left == entered;
 }

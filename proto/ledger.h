@@ -63,7 +63,7 @@ struct ledger_header {
 
 	_Alignas(64) _Atomic uint32_t caches_used; /* caches below may be in use */
 	_Atomic uint32_t
-	    entered; /* times that a thread without a cache went into the map */
+	    entered; /* times that a thread went into the map past its cache */
 	_Atomic uint32_t left; /* ... and came out of it */
 };
 static_assert(sizeof(struct ledger_header) == 256, "layout of the ledger");
@@ -182,8 +182,8 @@ bool ledger_close_chunk(struct ledger *l, uint32_t chunk);
  * unchanged */
 void ledger_reopen_chunk(struct ledger *l, uint32_t chunk);
 /**
- * ledger_is_quiet() - no thread stands between taking a buffer from the map and saying so in
- * order[]
+ * ledger_is_quiet() - no thread stands between the map and order[], in which it says what it
+ * took, or what it is about to give
  * @entriesp:	receives how often threads went there so far: nobody has been there between
  *		two looks that both find it quiet and the same number
  */

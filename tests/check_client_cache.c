@@ -212,6 +212,45 @@ START_TEST(while_budd_takes_from_it_the_owner_does_without)
 }
 END_TEST
 
+static void
+on_buffer(void *buf, int error, void *arg)
+{
+	(void)buf;
+	*(int *)arg = error;
+}
+
+START_TEST(who_may_not_empty_its_cache_because_of_a_taker_rings)
+{
+	union proto_msg msg;
+	int error = 1;
+
+	bud_free(pool, must_alloc(4096));
+	fake_queued(&fake, true);
+	ck_assert(cache_seize(cache)); /* and it found us in a hit */
+	ck_assert_int_eq(
+	    bud_request(pool, 8192, 0, BUD_LOCAL, on_buffer, &error, NULL), 0);
+	fake_expect(&fake, PROTO_DOORBELL, &msg);
+	cache_lower(cache, CACHE_TAKER);
+	ck_assert_int_eq(bud_dispatch(pool), 1);
+	ck_assert_int_eq(error, -EAGAIN);
+	fake_queued(&fake, false);
+}
+END_TEST
+
+START_TEST(who_gives_past_its_cache_is_seen_to_be_inside)
+{
+	void *buf = must_alloc(4096);
+	uint32_t before, after;
+
+	ck_assert(ledger_is_quiet(&fake.ledger, &before));
+	fake_queued(&fake, true);
+	bud_free(pool, buf);
+	ck_assert(ledger_is_quiet(&fake.ledger, &after));
+	ck_assert_uint_ne(before, after);
+	fake_queued(&fake, false);
+}
+END_TEST
+
 START_TEST(who_waits_for_nothing_still_answers_the_heir_of_a_dead_arbiter)
 {
 	struct waiter w;
@@ -424,6 +463,8 @@ suite(void)
 	tcase_add_test(
 	    t, an_owner_that_was_left_alone_in_a_hit_empties_its_cache_and_rings);
 	tcase_add_test(t, while_budd_takes_from_it_the_owner_does_without);
+	tcase_add_test(t, who_may_not_empty_its_cache_because_of_a_taker_rings);
+	tcase_add_test(t, who_gives_past_its_cache_is_seen_to_be_inside);
 	tcase_add_test(
 	    t, who_waits_for_nothing_still_answers_the_heir_of_a_dead_arbiter);
 	tcase_add_test(t, a_tick_empties_a_cache_that_is_used);
