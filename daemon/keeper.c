@@ -543,7 +543,7 @@ on_channel(struct keeper *k, bool hung_up)
 		return;
 	}
 	log_err("keeper",
-	    "the arbiter (pid %d) sent what makes no sense (%zu bytes, type %u), and "
+	    "the arbiter (pid %d) sent what none sends (%zu bytes, type %u), and "
 	    "is "
 	    "ended",
 	    k->arbiter, len, msg.type);

@@ -277,6 +277,37 @@ pool_is_not_begun(const struct record *r)
 	return blocks == 0 || blocks > RECORD_BLOCKS_MAX;
 }
 
+/* 0: they do not fit into the memory. */
+static uint32_t
+sum_of_blocks(const struct record *r, uint32_t chunks)
+{
+	uint32_t blocks = atomic_load(&r->blocks), sum = 0;
+
+	for (uint32_t i = 0; i < blocks; i++) {
+		if (r->block[i].chunks == 0 || r->block[i].chunks > chunks - sum)
+			return 0;
+		sum += r->block[i].chunks;
+	}
+	return sum;
+}
+
+bool
+opening_is_sound(struct session *s, const struct channel_msg *msg)
+{
+	const struct record *r = arbiter_record(s->arbiter, s->slot);
+	uint64_t most = msg->chunks * CHUNK_SIZE;
+	uint32_t planned;
+
+	if (pool_is_not_begun(r))
+		return true; /* which is another story */
+	planned = sum_of_blocks(r, msg->chunks);
+	return planned >= msg->pinned && planned > 0 &&
+	       atomic_load(&r->opened) <= planned &&
+	       atomic_load(&r->doubt) <= planned && r->add > 0 && r->add <= most &&
+	       r->wall <= most && r->wall >= r->block[0].chunks * CHUNK_SIZE &&
+	       policy_numbered(r->policy) != NULL;
+}
+
 /* What the record does not say is as its section says today. */
 int
 opening_adopt(struct session *s, const struct channel_msg *msg, int ledger)

@@ -478,31 +478,43 @@ session_on_audited(struct session *s, const struct channel_msg *msg)
 
 /* --- Beginning --- */
 
-/* One that ended arbiters by what it said is not listened to. */
+static const char *
+why_shunned(
+    struct session *s, const struct channel_msg *msg, enum blame_verdict verdict)
+{
+	if (verdict != BLAME_NONE)
+		return "arbiters died while they were busy with it";
+	return opening_is_sound(s, msg) ? NULL
+					: "what an arbiter left of it is not sound";
+}
+
+/* One that ended arbiters by what it said is not listened to; and one whose record would end
+ * them is not even looked at. */
 static int
 adopt(struct session *s, const struct channel_msg *msg, int ledger)
 {
 	enum blame_verdict verdict = blame_meet(s->arbiter, s->id, s->slot);
+	const char *why;
 	int r;
 
 	if (msg->chunks == 0)
 		return verdict == BLAME_NONE ? 0 : -ECONNABORTED;
-	if (verdict == BLAME_SHUN) {
+	why = why_shunned(s, msg, verdict);
+	if (verdict == BLAME_SHUN || !opening_is_sound(s, msg)) {
 		memcpy(s->name, msg->name, sizeof(s->name));
 		s->state = SESSION_SHUNNED;
 	} else if ((r = opening_adopt(s, msg, ledger)) != 0) {
 		return r;
 	}
 	s->resuming = true;
-	if (verdict == BLAME_NONE)
+	if (why == NULL)
 		return 0;
 	if (s->pidfd == -1)
 		return -ECONNABORTED; /* nobody would tell us of its end */
 	log_err("session",
-	    SUBJECT ": dropped: arbiters died while they were busy with it; its memory "
-		    "stays until its process ends",
-	    SUBJECT_OF(s));
-	if (verdict == BLAME_DEAF)
+	    SUBJECT ": dropped: %s; its memory stays until its process ends",
+	    SUBJECT_OF(s), why);
+	if (s->state == SESSION_OPEN)
 		session_deafen(s);
 	return 0;
 }
