@@ -12,27 +12,24 @@ import http.client
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
-import time
+
+sys.dont_write_bytecode = True
+from budd import BUILD, PATIENCE_S, SOURCE, Budd, UnixConnection, counts, ending
+from budd import eventually, need, ok, skip
 
 try:
     import jsonschema
     from prometheus_client import parser as text_parser
     from prometheus_client.openmetrics import parser as open_parser
 except ImportError as e:
-    print(f"skip: {e} (apt install python3-jsonschema python3-prometheus-client)")
-    print("0 passed, 0 failed, 1 skipped")
-    sys.exit(0)
+    skip(f"{e} (apt install python3-jsonschema python3-prometheus-client)")
+    sys.exit(ending())
 
-BUILD = os.environ.get("BUD_BUILD", os.getcwd())
-SOURCE = os.environ.get("BUD_SOURCE", os.getcwd())
-PATIENCE_S = 30
 KIB, MIB = 1 << 10, 1 << 20
 OTHER = 12345  # a uid that is nobody's
 READERS_MAX = 32
@@ -79,41 +76,6 @@ base = 256K
 add = 256K
 wall = 1M
 """
-
-counts = {"passed": 0, "failed": 0, "skipped": 0}
-
-
-def ok(what, holds, more=""):
-    counts["passed" if holds else "failed"] += 1
-    print(("ok - " if holds else "not ok - ") + what, flush=True)
-    if not holds and more:
-        print(f"#   {more}")
-
-
-class Failed(Exception):
-    """Of no use to go on: what comes would wait for what did not."""
-
-
-def need(what, holds, more=""):
-    ok(what, holds, more)
-    if not holds:
-        raise Failed(what)
-
-
-def skip(what):
-    counts["skipped"] += 1
-    print("skip: " + what)
-
-
-def eventually(holds):
-    """What @holds returns, as soon as that is true."""
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        value = holds()
-        if value or time.monotonic() > end:
-            return value
-        time.sleep(0.01)
-
 
 # --- The schema ---
 
@@ -204,17 +166,6 @@ class Schema:
 # --- budd, those who look at it, and its clients ---
 
 
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("budd", timeout=PATIENCE_S)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
 class Listener(threading.Thread):
     """One who listens to events, until the stream ends."""
 
@@ -251,60 +202,6 @@ class Listener(threading.Thread):
             self.connection.sock.shutdown(socket.SHUT_RDWR)
         self.join()
         self.connection.close()
-
-
-class Budd:
-    def __init__(self, config, **options):
-        self.dir = tempfile.mkdtemp()
-        os.chmod(self.dir, 0o777)
-        self.socket, self.status = self.dir + "/socket", self.dir + "/status"
-        self.config, self.log = self.dir + "/budd.conf", self.dir + "/log"
-        with open(self.config, "w", encoding="utf-8") as f:
-            f.write(config)
-        self.pressure = self.dir + "/pressure"
-        os.mkfifo(self.pressure)
-        os.chmod(self.pressure, 0o666)
-        with open(self.log, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                [BUILD + "/budd", "-d", "-f", self.config, "-s", self.socket, "-S", self.status],
-                stderr=log,
-                env={**os.environ, "MEMORY_PRESSURE_WATCH": self.pressure},
-                **options,
-            )
-        self.clients = []
-        if not eventually(self.serves):
-            with open(self.log, encoding="utf-8") as log:
-                need("budd starts", False, log.read())
-
-    def serves(self):
-        with contextlib.suppress(OSError):
-            return self.ask("GET", "/")[0] == 200
-        return False
-
-    def ask(self, method, path, body=None, headers=None):
-        connection = UnixConnection(self.status)
-        try:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def arbiter(self):
-        pid = self.process.pid
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-            children = f.read().split()
-        return int(children[0]) if children else None
-
-    def end(self):
-        for c in self.clients:
-            c.end()
-        self.process.terminate()
-        status = self.process.wait(PATIENCE_S)
-        with open(self.log, encoding="utf-8", errors="replace") as log:
-            text = log.read()
-        ok("budd ends well", status == 0 and "Sanitizer" not in text, text[-2000:])
-        shutil.rmtree(self.dir)
 
 
 class Client:
@@ -639,11 +536,10 @@ def main():
     names = {e["event"] for e in heard}
     ok("each kind of event came", names == set(schema.events()),
        names ^ set(schema.events()))
-    return counts["failed"] > 0
 
 
 try:
-    failed = main()
+    main()
 finally:
-    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
+    failed = ending()
 sys.exit(failed)
