@@ -36,6 +36,8 @@ enum budctl_exit status_command(const struct options *o, char *const args[]);
 enum budctl_exit show_command(const struct options *o, char *const args[]);
 /** top_command() - budctl top; ends on q or a signal */
 enum budctl_exit top_command(const struct options *o, char *const args[]);
+/** doctor_command() - budctl doctor; BUDCTL_FAILED: there is a fault */
+enum budctl_exit doctor_command(const struct options *o, char *const args[]);
 /** explain_command() - budctl explain POOL */
 enum budctl_exit explain_command(const struct options *o, char *const args[]);
 /** watch_command() - budctl watch; ends with budd */

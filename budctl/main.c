@@ -60,6 +60,8 @@ static const struct command commands[] = {
 	    set_command, "change a pool, or the host, while budd runs" },
 	{ "release", "[POOL] [--json]", 0, 1, BIT(LONG_JSON), release_command,
 	    "give idle blocks back now, of that pool or of all" },
+	{ "doctor", "[--json]", 0, 0, BIT(LONG_JSON), doctor_command,
+	    "is this host fit for bud? also without a budd" },
 	{ "web", "[--listen ADDRESS:PORT] [--allow-remote] [--host NAME]", 0, 0,
 	    OPTIONS_WEB, web_command,
 	    "serve a page to look at, and /metrics, over TCP" },
@@ -106,7 +108,8 @@ static const char help_options[] =
     "\n"
     "exit status:\n"
     "  0  it was done\n"
-    "  1  budd could not do it: no such pool, several pools of that name\n"
+    "  1  budd could not do it: no such pool, several pools of that name;\n"
+    "     or doctor found a fault\n"
     "  2  the command line is wrong\n"
     "  3  budd cannot be reached\n"
     "  4  this is for others to do (set, release)\n";

@@ -884,6 +884,85 @@ START_TEST(the_wall_that_is_proposed_suffices)
 }
 END_TEST
 
+/* --- doctor --- */
+
+/* The verdicts depend on the host; that the code goes with them does not. */
+START_TEST(doctor_needs_no_budd)
+{
+	static const char *const checked[] = { "memlock", "memory", "swap",
+		"huge pages", "shmem pages", "kernel", "memfd", "mlock2", "membarrier",
+		"pidfd", "pressure", "seccomp", "status socket", "client socket",
+		"group budadm", "user budd", "cgroup" };
+	int code = budctl("doctor");
+
+	ck_assert_int_le(code, 1);
+	ck_assert_int_eq(code, strstr(out, "\nfault ") != NULL);
+	HAS(out, "warning  budd            does not answer");
+	HAS(out, "> systemctl start budd\n");
+	HAS(out, "/nonexistent/status.sock: No such file or directory");
+	for (size_t i = 0; i < sizeof(checked) / sizeof(checked[0]); i++)
+		HAS(out, checked[i]);
+	ck_assert_str_eq(err, "");
+}
+END_TEST
+
+START_TEST(doctor_as_json_has_the_worst_verdict)
+{
+	cJSON *json, *finding;
+	bool fault = false;
+	int code = budctl("doctor --json");
+
+	json = cJSON_Parse(out);
+	cJSON_ArrayForEach (finding, cJSON_GetObjectItem(json, "findings"))
+		fault |= strcmp(cJSON_GetObjectItem(finding, "verdict")->valuestring,
+			     "fault") == 0;
+	ck_assert_int_eq(fault, code == 1);
+	ck_assert_int_eq(fault,
+	    strcmp(cJSON_GetObjectItem(json, "verdict")->valuestring, "fault") == 0);
+	cJSON_Delete(json);
+}
+END_TEST
+
+START_TEST(socket_that_nobody_serves_is_a_fault)
+{
+	close(fake_server_bind(&server));
+	setenv("BUD_STATUS_SOCKET", server.path, 1);
+	ck_assert_int_eq(budctl("doctor"), 1);
+	HAS(out, "fault    status socket");
+	fake_server_stop(&server);
+}
+END_TEST
+
+static void
+host_is_in_trouble(struct fake *f)
+{
+	struct session *s = fake_add(f, "media", 4, 8);
+
+	s->pool.record->audit.unlocked = 3;
+	s->pool.record->audit.failed = 1;
+	fake_take(s, 4 * CHUNK_SIZE);
+	fake_wait(f, s, 1, CHUNK_SIZE);
+	queue_head(&s->pool.queue)->since.ns -= 90 * NS_PER_S;
+	f->arbiter.core.params.host_wall = (uint64_t)1 << 50;
+	f->arbiter.foreign = 2;
+}
+
+START_TEST(doctor_sees_what_budd_knows)
+{
+	fake_server_start(&server, host_is_in_trouble);
+	setenv("BUD_STATUS_SOCKET", server.path, 1);
+	ck_assert_int_eq(budctl("doctor"), 1);
+	HAS(out, "ok       budd            version " PACKAGE_VERSION ", pid 4242");
+	HAS(out, "warning  arbiter         it died 2 times");
+	HAS(out, "warning  old pools       2 pools");
+	HAS(out, "waiting         pool 7 'media' waits since 1 min 30 s\n");
+	HAS(out, "> budctl explain 7\n");
+	HAS(out, "fault    audit ");
+	HAS(out, "fault    memory          the host's wall is 1 PiB");
+	fake_server_stop(&server);
+}
+END_TEST
+
 /* --- watch --- */
 
 #define WHO                                                                       \
@@ -1020,6 +1099,10 @@ add_alone(Suite *s)
 	tcase_add_loop_test(
 	    t, each_reason_is_explained_with_figures_and_remedies, 0, EXPLAINED);
 	tcase_add_test(t, the_wall_that_is_proposed_suffices);
+	tcase_add_test(t, doctor_needs_no_budd);
+	tcase_add_test(t, doctor_as_json_has_the_worst_verdict);
+	tcase_add_test(t, socket_that_nobody_serves_is_a_fault);
+	tcase_add_test(t, doctor_sees_what_budd_knows);
 	suite_add_tcase(s, t);
 }
 
