@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "daemon/core.h"
+#include "daemon/probes.h"
 
 /* Whose slice is next: as share.c, of what is pinned already. */
 static bool
@@ -137,19 +138,25 @@ grow_ahead(struct core *c, struct pool *p)
 }
 
 static void
-count_growth(struct core *c, struct pool *p)
+count_growth(struct core *c, struct pool *p, uint64_t bytes)
 {
+	int64_t ns = c->now.ns - p->grows_since.ns;
+
 	CORE_COUNT(c, p, grown);
-	if (p->grows_for != GROW_RESTART) /* that began in another's time */
-		tally_time(&c->tally.growths, c->now.ns - p->grows_since.ns);
+	if (p->grows_for == GROW_RESTART) /* that began in another's time */
+		ns = 0;
+	else
+		tally_time(&c->tally.growths, ns);
+	PROBE_GROW(p->id, bytes, ns);
 }
 
 static void
 tell_grown(struct core *c, struct pool *p)
 {
-	count_growth(c, p);
-	c->ops->tell(c->ctx, p, CORE_GROWN,
-	    p->record->block[pool_blocks(p) - 1].chunks * CHUNK_SIZE);
+	uint64_t bytes = p->record->block[pool_blocks(p) - 1].chunks * CHUNK_SIZE;
+
+	count_growth(c, p, bytes);
+	c->ops->tell(c->ctx, p, CORE_GROWN, bytes);
 }
 
 static void
@@ -254,6 +261,7 @@ end_shrinking(struct core *c, struct pool *p, struct instant now)
 	p->mark_armed = false; /* it may lie beyond the end now */
 	CORE_COUNT(c, p, released);
 	c->counters.blocks_released++;
+	PROBE_RELEASE(p->id, bytes, p->releases_for);
 	c->ops->tell(c->ctx, p, CORE_RELEASED, bytes);
 	if (p->to_release > 0 && p->queue.length == 0 && pool_blocks(p) > 1 &&
 	    shrink_start(c, p, p->releases_for))

@@ -17,6 +17,7 @@
 
 #include "daemon/caches.h"
 #include "daemon/core.h"
+#include "daemon/probes.h"
 
 static bool
 plan_granted(struct core *c, const struct pool *p)
@@ -36,6 +37,7 @@ grant(struct core *c, struct request *r)
 	core_set_state(c, r, REQUEST_GRANTED);
 	CORE_COUNT(c, r->pool, grants);
 	tally_time(&c->tally.waits, c->now.ns - r->since.ns);
+	PROBE_GRANT(r->pool->id, request_bytes(r), c->now.ns - r->since.ns);
 	c->ops->grant(c->ctx, r->pool, r->tag);
 }
 
@@ -274,6 +276,7 @@ count_those_that_wait(struct core *c, struct pool *p)
 		if (r->state == REQUEST_WAITING) {
 			r->counted = true;
 			CORE_COUNT(c, p, queued);
+			PROBE_QUEUE(p->id, request_bytes(r), p->queue.length);
 		}
 	}
 }
