@@ -14,6 +14,7 @@
 #include "budctl/explain.h"
 #include "budctl/explain_subject.h"
 #include "budctl/fields.h"
+#include "budctl/process.h"
 
 #define MIB ((uint64_t)1 << 20)
 
@@ -90,7 +91,7 @@ help_free(struct subject *s)
 {
 	explain_remedy(s, "",
 	    "or wait until the client (pid %" PRIu64 ", %s) frees buffers%s",
-	    field_number(s->pool, "pid"), field_text(s->pool, "command"),
+	    field_number(s->pool, "pid"), process_name(s->pool).text,
 	    explain_is_fragmented(s) ? " that lie side by side" : "");
 }
 

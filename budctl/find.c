@@ -14,6 +14,7 @@
 #include "budctl/fields.h"
 #include "budctl/http.h"
 #include "budctl/human.h"
+#include "budctl/process.h"
 #include "budctl/terminal.h"
 
 static bool
@@ -55,7 +56,7 @@ list_them(const cJSON *pools, const char *word, unsigned int n)
 	cJSON_ArrayForEach (pool, pools) {
 		if (!has_name(pool, word))
 			continue;
-		command = terminal_safe(field_text(pool, "command"));
+		command = terminal_safe(process_name(pool).text);
 		fprintf(stderr, "  id %" PRIu64 "  pid %" PRIu64 "  user %s  %s\n",
 		    field_number(pool, "id"), field_number(pool, "pid"),
 		    human_user(field_number(pool, "uid")).text, command);

@@ -11,6 +11,7 @@
 #include "budctl/fields.h"
 #include "budctl/find.h"
 #include "budctl/human.h"
+#include "budctl/process.h"
 #include "budctl/table.h"
 #include "budctl/terminal.h"
 
@@ -43,7 +44,7 @@ static void
 print_owner(const cJSON *pool)
 {
 	char *name = terminal_safe(field_text(pool, "name")),
-	     *command = terminal_safe(field_text(pool, "command")),
+	     *command = terminal_safe(process_name(pool).text),
 	     *section = terminal_safe(field_text(pool, "section"));
 
 	printf("%spool %" PRIu64 " '%s'%s, %s, %s\n", terminal_bold_on(),

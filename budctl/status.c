@@ -9,6 +9,7 @@
 #include "budctl/fields.h"
 #include "budctl/http.h"
 #include "budctl/human.h"
+#include "budctl/process.h"
 #include "budctl/table.h"
 #include "budctl/terminal.h"
 
@@ -64,7 +65,7 @@ add_pool(struct table *t, const cJSON *pool)
 	table_add(t, field_text(pool, "name"));
 	table_add(t, human_user(field_number(pool, "uid")).text);
 	table_add_number(t, field_number(pool, "pid"));
-	table_add(t, field_text(pool, "command"));
+	table_add(t, process_name(pool).text);
 	table_add(t, human_size(pinned).text);
 	table_add(t, human_size(used).text);
 	table_add(t, human_size(wall).text);

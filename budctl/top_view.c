@@ -11,6 +11,7 @@
 
 #include "budctl/fields.h"
 #include "budctl/human.h"
+#include "budctl/process.h"
 #include "budctl/terminal.h"
 #include "budctl/top.h"
 
@@ -251,7 +252,7 @@ draw_pool(struct frame *f, const struct layout *l, unsigned int row, const cJSON
 	put_cell(f, l, row, COLUMN_NAME, look, field_text(pool, "name"));
 	put_cell(
 	    f, l, row, COLUMN_USER, look, human_user(field_number(pool, "uid")).text);
-	put_cell(f, l, row, COLUMN_COMMAND, look, field_text(pool, "command"));
+	put_cell(f, l, row, COLUMN_COMMAND, look, process_name(pool).text);
 	put_cell(f, l, row, COLUMN_USED, look, short_size(used).text);
 	put_cell(f, l, row, COLUMN_PINNED, look, short_size(pinned).text);
 	put_cell(f, l, row, COLUMN_WALL, look, short_size(wall).text);

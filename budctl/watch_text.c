@@ -15,6 +15,7 @@
 #include "budctl/command.h"
 #include "budctl/fields.h"
 #include "budctl/human.h"
+#include "budctl/process.h"
 #include "budctl/terminal.h"
 #include "budctl/watch.h"
 
@@ -237,7 +238,7 @@ put_pool(struct line *l, const cJSON *pool)
 	if (!cJSON_IsObject(pool))
 		return;
 	put(l, " pool %" PRIu64 " '%s', %s[%" PRIu64 "]:", field_number(pool, "id"),
-	    field_text(pool, "name"), field_text(pool, "command"),
+	    field_text(pool, "name"), process_name(pool).text,
 	    field_number(pool, "pid"));
 }
 
