@@ -126,7 +126,9 @@ explain_wall(struct subject *s)
 		snprintf(command, sizeof(command), "budctl set %" PRIu64 " wall=%s",
 		    s->id, explain_typed(wall).text);
 		explain_remedy(s, command, "lets in %s",
-		    wall == least ? "the first request" : "all that waits now");
+		    field_number(s->queue, "length") == 1 ? "what waits"
+		    : wall == least                       ? "the first request"
+							  : "all that waits now");
 		if (wall - field_number(s->pool, "pinned") > explain_room_of_host(s)) {
 			fact_host(s);
 			explain_remedy(s, "",
