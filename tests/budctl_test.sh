@@ -64,6 +64,7 @@ clients="$clients $waiter"
 within grep -q "waiting for budd" "$dir/waits.err"
 start_budd
 ok "watch waits for a budd that comes later" within grep -q '"event":"hello"' "$dir/waits"
+is "... and its lines are JSON" "$(jq -r .event "$dir/waits" | head -n 1)" hello
 "$budctl" watch >"$dir/watch" 2>"$dir/watch.err" &
 watcher=$!
 within grep -q ' hello ' "$dir/watch"
@@ -169,11 +170,17 @@ else
 	skip "tmux was not found"
 fi
 if command -v script >/dev/null; then
-	coloured() { # VARIABLE...
-		(sleep 1; printf q) | env "$@" timeout 60 script -qec "'$budctl' top" /dev/null |
-			grep -q "$(printf '\033')\[\([0-9;]*;\)*3[0-7]m"
+	colour="$(printf '\033')\[\([0-9;]*;\)*3[0-7]m"
+	draw() { # VARIABLE...: one frame at least, and then q
+		rm -f "$dir/drawn"
+		{ within grep -q 'h help' "$dir/drawn"; printf q; } |
+			env "$@" timeout 60 script -qfec "'$budctl' top" "$dir/drawn" >/dev/null
+		grep -q 'h help' "$dir/drawn"
 	}
-	not_coloured() { ! coloured "$@"; }
+	coloured() { draw "$@" && grep -q "$colour" "$dir/drawn"; }
+	not_coloured() { draw "$@" && ! grep -q "$colour" "$dir/drawn"; }
+	hold media 1048576 8
+	within figure_is .host.waiting 1
 	ok "a terminal that can has colours" coloured TERM=xterm
 	ok "... unless NO_COLOR is set" not_coloured TERM=xterm NO_COLOR=1
 	ok "... one that cannot has none" not_coloured TERM=vt100
