@@ -12,6 +12,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "daemon/cgroup.h"
+#include "daemon/log.h"
+
 static bool
 may_lock_without_limit(void)
 {
@@ -56,6 +59,34 @@ too_little(
 	return -ENOMEM;
 }
 
+/* An operator who lowers MemoryMax= shall not find budd down for it, and all pools gone. */
+static int
+keep_within_cgroup(uint64_t least, uint64_t *wallp, char *why, size_t why_size)
+{
+	uint64_t limit = cgroup_memory_limit(CGROUP_OF_SELF, CGROUP_ROOT),
+		 room = cgroup_room(limit);
+
+	if (*wallp <= room)
+		return 0;
+	if (room < least) {
+		snprintf(why, why_size,
+		    "the smallest pool needs %" PRIu64
+		    " bytes, but the memory limit of "
+		    "budd's cgroup is %" PRIu64
+		    ": raise it (MemoryMax=, MemoryHigh= in "
+		    "its unit)",
+		    least, limit);
+		return -ENOMEM;
+	}
+	log_warn("hostwall",
+	    "the host's wall is %" PRIu64 " bytes, and not %" PRIu64
+	    ": the memory limit of budd's cgroup is %" PRIu64
+	    " (MemoryMax=, MemoryHigh= in its unit), at which the kernel would kill it",
+	    room, *wallp, limit);
+	*wallp = room;
+	return 0;
+}
+
 int
 hostwall_find(
     uint64_t configured, uint64_t least, uint64_t *wallp, char *why, size_t why_size)
@@ -68,6 +99,8 @@ hostwall_find(
 		return too_little("the smallest pool", least, limit, why, why_size);
 	if (wall == 0)
 		wall = half_of_memory() < limit ? half_of_memory() : limit;
+	if (keep_within_cgroup(least, &wall, why, why_size) != 0)
+		return -ENOMEM;
 	*wallp = wall;
 	return 0;
 }

@@ -14,8 +14,11 @@
  * @wallp:	receives the wall
  * @why:	receives a sentence with size, limit and remedy when this fails
  *
+ * A wall that the memory limit of our cgroup has no room for is cut to what it has, with a
+ * warning in the log.
+ *
  * Return: 0, or -ENOMEM when RLIMIT_MEMLOCK is below @configured or @least and there is no
- * CAP_IPC_LOCK
+ * CAP_IPC_LOCK, or when the cgroup has no room for @least
  */
 int hostwall_find(
     uint64_t configured, uint64_t least, uint64_t *wallp, char *why, size_t why_size);

@@ -197,10 +197,10 @@ main(int argc, char **argv)
 		config_free(spec.config);
 		return 0;
 	}
+	log_init(true);
 	if (hostwall_find(spec.config->host.wall, smallest_pool(), &spec.host_wall, why,
 		sizeof(why)) != 0)
 		errx(1, "%s", why);
-	log_init(true);
 	if ((r = store_init(&store)) != 0)
 		errc(1, -r, "descriptors of the service manager");
 	open_listeners(&o, &store);
