@@ -138,7 +138,9 @@ populate_ledger(struct bud_pool *pool, struct chunk_range r)
 	}
 }
 
-#define BATCH 64u /* chunks, 16 MiB */
+#define BATCH \
+	64u     /* chunks, 16 MiB: a page of the ledger's largest array tells of them */
+#define STEP 4u /* chunks, 1 MiB */
 
 /*
  * Populates up to BATCH new chunks from @first on; returns where it stopped. The
@@ -166,13 +168,18 @@ populate_batch(struct bud_pool *pool, uint32_t first, uint32_t end)
 	return r.to;
 }
 
+/*
+ * What lies behind the range is populated as well, up to the next multiple of STEP, for a
+ * call costs as much as some pages; but no more, for it is one buffer that waits for it.
+ */
 void
 bud__memory_populate(struct bud_pool *pool, struct chunk_range r)
 {
-	uint32_t open = bud__memory_open(pool), end = open > r.to ? open : r.to;
+	uint32_t open = bud__memory_open(pool), end = (r.to + STEP - 1) / STEP * STEP;
 	uint32_t c = r.from;
 
-	/* Neighbours behind the range as well, as long as they are new. */
+	end = end < open ? end : open;
+	end = end > r.to ? end : r.to;
 	while (c < r.to || (c < end && bud__memory_is_new(pool, c)))
 		c = bud__memory_is_new(pool, c) ? populate_batch(pool, c, end) : c + 1;
 }
