@@ -169,7 +169,7 @@ main(void)
 {
 	Suite *s = suite_create("sim");
 	TCase *const cases[] = { sim_fair_tcase(), sim_walls_tcase(),
-		sim_method_tcase(), sim_history_tcase() };
+		sim_method_tcase(), sim_caches_tcase(), sim_history_tcase() };
 	SRunner *runner;
 	int failed;
 

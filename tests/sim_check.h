@@ -44,6 +44,7 @@ void sim_feed(struct world_pool *hog, struct world_pool *const *pools, uint32_t 
 /** sim_jain() - Jain's index of pinned / weight */
 double sim_jain(struct world_pool *const *pools, uint32_t n);
 
+TCase *sim_caches_tcase(void);
 TCase *sim_fair_tcase(void);
 TCase *sim_walls_tcase(void);
 TCase *sim_method_tcase(void);
