@@ -330,7 +330,7 @@ bud__cache_give(struct bud_pool *pool, uint32_t frame, unsigned int order)
 		bud__bad_free(
 		    pool, pool->memory + frame * FRAME_SIZE, "it is free already");
 	make_room(pool, c, order);
-	s->frame[s->count] = frame;
+	__atomic_store_n(&s->frame[s->count], frame, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->count, s->count + 1, __ATOMIC_RELAXED);
 	leave(pool, c, &gave);
 	return true;

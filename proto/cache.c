@@ -57,7 +57,6 @@
 #include "proto/cache.h"
 
 #include <assert.h>
-#include <string.h>
 
 #define WALL_SHARES 64u /* one size in one cache: at the most this part of the wall */
 #define WALL_TIMES  16u /* ... and no buffer that is larger than this part */
@@ -112,15 +111,11 @@ cache_leave(struct bud_inline_cache *c)
 	return __atomic_and_fetch(&c->stop, ~CACHE_OWNER, __ATOMIC_SEQ_CST);
 }
 
+/* budd counts what is in a cache at any time, so each word changes as one. */
 static void
-reverse(uint32_t *frames, uint32_t n)
+put(struct bud_inline_stack *s, uint32_t at, uint32_t frame)
 {
-	for (uint32_t i = 0; i < n / 2; i++) {
-		uint32_t f = frames[i];
-
-		frames[i] = frames[n - 1 - i];
-		frames[n - 1 - i] = f;
-	}
+	__atomic_store_n(&s->frame[at], frame, __ATOMIC_RELAXED);
 }
 
 uint32_t
@@ -128,12 +123,13 @@ cache_refill(struct ledger *l, struct bud_inline_cache *c, unsigned int order,
     uint32_t want, uint32_t *fromp)
 {
 	struct bud_inline_stack *s = &c->stack[order];
-	uint32_t half = (s->capacity + 1) / 2, n;
+	uint32_t half = (s->capacity + 1) / 2, frames[BUD_INLINE_SLOTS], n;
 
 	if (s->count > 0)
 		return 0;
-	n = ledger_take_many(l, order, want < half ? want : half, fromp, s->frame);
-	reverse(s->frame, n);
+	n = ledger_take_many(l, order, want < half ? want : half, fromp, frames);
+	for (uint32_t i = 0; i < n; i++)
+		put(s, n - 1 - i, frames[i]);
 	__atomic_store_n(&s->count, n, __ATOMIC_RELAXED);
 	return n;
 }
@@ -149,7 +145,8 @@ cache_flush(struct ledger *l, struct bud_inline_cache *c, unsigned int order,
 	r = ledger_give_many(l, s->frame, n, &given);
 	if (r != 0)
 		*badp = s->frame[given];
-	memmove(s->frame, s->frame + n, (s->count - n) * sizeof(s->frame[0]));
+	for (uint32_t i = n; i < s->count; i++)
+		put(s, i - n, s->frame[i]);
 	__atomic_store_n(&s->count, s->count - n, __ATOMIC_RELAXED);
 	return r;
 }
