@@ -2,6 +2,7 @@
 
 /* budd without libsystemd: nobody is there. */
 #include <errno.h>
+#include <stddef.h>
 
 #include "daemon/systemd.h"
 

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: ISC
 #
 # libFuzzer on all that budd reads of others: messages, configuration, the bodies of changes,
+# what an arbiter says to the keeper,
 # HTTP, and ledgers; with the address and undefined behaviour sanitizers, from the corpora
 # in tests/corpus; two at a time. Ends with "N passed, N failed, N skipped".
 #
 # BUD_FUZZ=SECONDS  for each fuzzer (default 2; a minute is a good look, an hour a long one)
 # BUD_FUZZ_KEEP=1   what is new and interesting goes into the corpus of the source
 #
-# usage: fuzz.sh [NAME...]	(default: config http ledger messages tune)
+# usage: fuzz.sh [NAME...]	(default: channel config http ledger messages tune)
 set -eu
 top=${BUD_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
 seconds=${BUD_FUZZ:-2}
@@ -27,7 +28,7 @@ fi
 # there what it looks for. It takes no more of the rest than a fuzzer needs.
 budd() {
 	echo tests/fake_arbiter.c
-	(cd "$top" && ls daemon/*.c proto/*.c | grep -Ev '/(arbiter|keeper|main|systemd|systemd_none).c$')
+	(cd "$top" && ls daemon/*.c proto/*.c | grep -Ev '/(arbiter|keeper|main|systemd).c$')
 }
 
 libraries="libbsd-overlay libcjson inih libevent_core libevent_extra"
@@ -65,7 +66,7 @@ fuzz() { # NAME
 	fi
 }
 
-[ $# -gt 0 ] || set -- config http ledger messages tune
+[ $# -gt 0 ] || set -- channel config http ledger messages tune
 # shellcheck disable=SC2046
 if ! compile $(budd) $(printf 'tests/fuzz_%s.c ' "$@") ||
 	! (cd "$work" && ar rc budd.a $(budd | tr / - | sed 's/c$/o/')) ||
