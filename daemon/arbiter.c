@@ -14,6 +14,7 @@
 #include "daemon/blame.h"
 #include "daemon/config_pack.h"
 #include "daemon/events.h"
+#include "daemon/hostnote.h"
 #include "daemon/http.h"
 #include "daemon/log.h"
 #include "daemon/news.h"
@@ -180,6 +181,7 @@ arbiter_reload(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 	config_free(a->reloaded);
 	a->reloaded = config;
 	a->spec.host_wall = msg->host_wall;
+	a->spec.read_at.ns = msg->read_at;
 	params = params_of(&config->host, msg->host_wall);
 	core_set_params(&a->core, &params, clock_now());
 	news_reloaded(a);
@@ -323,13 +325,14 @@ arbiter_init(struct arbiter *a, const struct arbiter_spec *spec)
 	TAILQ_INIT(&a->sessions);
 	if ((a->by_slot = calloc(spec->slots, sizeof(struct session *))) == NULL)
 		return -ENOMEM;
-	core_init(&a->core, &params, &session_core_ops, a);
 	a->records = mmap(NULL, RECORDS_SIZE(spec->slots), PROT_READ | PROT_WRITE,
 	    MAP_SHARED, spec->records, 0);
 	if (a->records == MAP_FAILED)
 		return -errno;
 	a->note = (struct record_note *)(void *)arbiter_record(a, spec->slots);
 	blame_inherit(a);
+	hostnote_apply(a, &params);
+	core_init(&a->core, &params, &session_core_ops, a);
 	if (spec->drop) {
 		log_err("arbiter", "too many died: what clients wait for is refused");
 		a->drop_until = instant_add(clock_now(), DROP_NS);

@@ -40,6 +40,7 @@ struct arbiter_spec {
 	bool drop;              /* deaths are many: the queues are dropped */
 	struct instant started; /* when budd started */
 	uint64_t host_wall;     /* the keeper's; changes with a reload */
+	struct instant read_at; /* when the configuration was; likewise */
 	const struct config *config;
 	struct pressure_sources pressure;
 };

@@ -68,6 +68,7 @@ struct channel_msg {
 	gid_t gid;
 	char command[CHANNEL_COMMAND]; /* SESSION: of the peer, for the log */
 	uint64_t host_wall;            /* RELOAD: bytes */
+	int64_t read_at;               /* RELOAD: when; ns of an instant */
 	uint32_t sources; /* RELOAD: of pressure, a bit each: there is a descriptor */
 	uint32_t talking; /* RELOAD: ... and it is one that talks */
 	uint32_t foreign; /* PING: pools of another budd, which the keeper holds */

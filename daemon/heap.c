@@ -173,14 +173,17 @@ unlock_pages(char *addr, size_t size)
 	syscall(SYS_munlock, addr, size);
 }
 
-static void
+/* Pages that cannot be given back stay, unlocked, and hold what the client left there. */
+static int
 unlock_and_punch(char *addr, int fd, size_t offset, size_t size)
 {
 	if (size == 0)
-		return;
+		return 0;
 	unlock_pages(addr + offset, size);
-	fallocate(
-	    fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+		   (off_t)size) == 0
+		   ? 0
+		   : -errno;
 }
 
 int
@@ -234,27 +237,40 @@ lock_ledger(struct heap *h, uint32_t from, uint32_t to)
 
 /* The generations stay, unlocked: a chunk that is opened anew must not look like the one
  * that the client populated before. A page for each 256 MiB. */
-static void
+static int
 unlock_ledger(struct heap *h, uint32_t from, uint32_t to)
 {
 	size_t offset, keep, size;
+	int r = 0, error;
 
 	for (unsigned int a = 0; a < LEDGER_ARRAYS; a++) {
 		keep = ledger_pages(h->chunks, a, to, &offset);
 		size = ledger_pages(h->chunks, a, from, &offset) - keep;
-		if (a == LEDGER_GENERATION)
+		if (a == LEDGER_GENERATION) {
 			unlock_pages(h->ledger_addr + offset + keep, size);
-		else
-			unlock_and_punch(
-			    h->ledger_addr, h->ledger, offset + keep, size);
+			continue;
+		}
+		error =
+		    unlock_and_punch(h->ledger_addr, h->ledger, offset + keep, size);
+		r = r != 0 ? r : error;
 	}
+	return r;
 }
 
-static void
-unpin_memory(struct heap *h, uint32_t from, uint32_t to)
+/* From @from down to @to, and what was left beyond before. */
+static int
+give_back(struct heap *h, uint32_t from, uint32_t to)
 {
-	unlock_and_punch(
+	int r, error;
+
+	if (from < h->left)
+		from = h->left;
+	r = unlock_and_punch(
 	    h->memory_addr, h->memory, to * CHUNK_SIZE, (from - to) * CHUNK_SIZE);
+	error = unlock_ledger(h, from, to);
+	r = r != 0 ? r : error;
+	h->left = r != 0 ? from : 0;
+	return r;
 }
 
 int
@@ -268,21 +284,29 @@ heap_pin(struct heap *h, uint32_t to)
 	if (r == 0)
 		r = lock_ledger(h, from, to);
 	if (r != 0) {
-		unlock_ledger(h, to, from);
-		unpin_memory(h, to, from);
+		(void)give_back(h, to, from);
 		return r;
 	}
 	h->pinned = to;
+	if (h->left <= to)
+		h->left = 0; /* they are the pool's again */
 	return 0;
 }
 
-void
+int
 heap_unpin(struct heap *h, uint32_t to)
 {
-	assert(to <= h->pinned);
-	unpin_memory(h, h->pinned, to);
-	unlock_ledger(h, h->pinned, to);
+	uint32_t from = h->pinned;
+
+	assert(to <= from);
 	h->pinned = to;
+	return give_back(h, from, to);
+}
+
+int
+heap_give_back_rest(struct heap *h)
+{
+	return h->left == 0 ? 0 : give_back(h, h->pinned, h->pinned);
 }
 
 /* Whoever kept a descriptor of it, or was given one, would keep the pages, too: charged to us,
@@ -313,8 +337,7 @@ take_over(struct heap *h, uint32_t pinned)
 	if ((r = map_both(h)) != 0)
 		return r;
 	/* Slices that were being pinned, or given back. */
-	unpin_memory(h, h->chunks, pinned);
-	unlock_ledger(h, h->chunks, pinned);
+	(void)give_back(h, h->chunks, pinned);
 	if ((r = heap_lock_memory(h, 0, pinned * CHUNK_SIZE)) != 0 ||
 	    (r = lock_pages(h->ledger_addr, ledger_resident(h->chunks, 0))) != 0)
 		return r;

@@ -26,6 +26,8 @@ struct heap {
 	char *ledger_addr;
 	uint32_t chunks; /* length */
 	uint32_t pinned; /* chunks from the start */
+	uint32_t
+	    left; /* pages beyond them, up to here, could not be given back; 0: none */
 	enum heap_kind kind;
 	unsigned int page_shift; /* of what heap_pin() got last; 0: nobody knows */
 };
@@ -52,8 +54,11 @@ void heap_end(struct heap *h);
  * Return: 0 or a negative errno; then nothing has changed. ENOMEM of heap `huge`: the host has
  * no reserved page left */
 int heap_pin(struct heap *h, uint32_t to);
-/** heap_unpin() - give the pages beyond @to chunks back to the system */
-void heap_unpin(struct heap *h, uint32_t to);
+/** heap_unpin() - give the pages beyond @to chunks back to the system
+ * Return: 0, or a negative errno: they are not locked any more, but some of them stay */
+int heap_unpin(struct heap *h, uint32_t to);
+/** heap_give_back_rest() - try again with what stayed; 0 or a negative errno */
+int heap_give_back_rest(struct heap *h);
 
 /** heap_lock_memory() - populate and lock [@offset, @offset + @size) of the memory, which may
  * be locked in part; bytes

@@ -47,8 +47,9 @@
 #define RESTART_PAUSE_MS 100  /* after an arbiter that did not live that long */
 #define ACCEPT_PAUSE_MS  1000 /* after an accept() for which something was short */
 #define MAIL_PAUSE_MS \
-	10          /* when there is room for a message, but not for its descriptors */
-#define END_MS 1000 /* that an arbiter is given to end by itself */
+	10 /* when there is room for a message, but not for its descriptors */
+#define REST_PAUSE_MS 1000 /* between tries to give pages back */
+#define END_MS        1000 /* that an arbiter is given to end by itself */
 
 struct keeper {
 	struct keeper_spec spec;
@@ -60,9 +61,11 @@ struct keeper {
 	bool fault;     /* the one before it died of its own doing */
 	struct deaths deaths;
 	struct pulse pulse;
+	struct instant read_at; /* when the configuration was */
 	struct instant started;
 	struct instant arbiter_started;
 	struct instant accept_from; /* no accept() before this */
+	struct instant rest_from;   /* no try to give pages back before this */
 	uint32_t handed_over;       /* slots */
 	bool ready_said;            /* after all of them */
 	bool reloaded;              /* ... and the arbiter does not know */
@@ -117,7 +120,8 @@ static void
 tell_reload(struct keeper *k)
 {
 	struct channel_mail mail = { .msg = { .type = CHANNEL_RELOAD,
-					 .host_wall = k->vault.host_wall } };
+					 .host_wall = k->vault.host_wall,
+					 .read_at = k->read_at.ns } };
 	struct pressure_sources sources;
 	int fd = config_pack(k->spec.config);
 
@@ -236,6 +240,7 @@ run_arbiter(struct keeper *k, int channel)
 		.drop = deaths_are_many(&k->deaths, k->arbiter_started),
 		.started = k->started,
 		.host_wall = k->vault.host_wall,
+		.read_at = k->read_at,
 		.config = k->spec.config };
 	sigset_t none;
 
@@ -412,6 +417,7 @@ reload(struct keeper *k)
 	descriptors_fit(&config->host.clients_max);
 	config_free(k->spec.config);
 	k->spec.config = config;
+	k->read_at = clock_now();
 	k->vault.host_wall = wall;
 	k->vault.user_clients = config->host.user_clients;
 	allow_memory(&k->vault, config);
@@ -565,8 +571,19 @@ is_quiet(struct keeper *k)
 	return !k->mail_waits;
 }
 
+static void
+give_back_rests(struct keeper *k)
+{
+	struct instant now = clock_now();
+
+	if (!k->vault.has_rest || instant_before(now, k->rest_from))
+		return;
+	vault_give_back_rests(&k->vault);
+	k->rest_from = instant_add(now, REST_PAUSE_MS * NS_PER_MS);
+}
+
 static int
-timeout_ms(const struct keeper *k, bool quiet)
+wait_ms(const struct keeper *k, bool quiet)
 {
 	if (k->arbiter == 0)
 		return restart_pause_ms(k);
@@ -577,6 +594,16 @@ timeout_ms(const struct keeper *k, bool quiet)
 	if (instant_before(clock_now(), k->accept_from))
 		return ACCEPT_PAUSE_MS;
 	return pulse_wait_ms(&k->pulse, clock_now());
+}
+
+static int
+timeout_ms(const struct keeper *k, bool quiet)
+{
+	int ms = wait_ms(k, quiet);
+
+	if (k->vault.has_rest && (ms == -1 || ms > REST_PAUSE_MS))
+		return REST_PAUSE_MS;
+	return ms;
 }
 
 static void
@@ -616,12 +643,16 @@ turn(struct keeper *k)
 	if (k->channel != -1 && !k->mail_waits && fds[LISTENER].revents != 0)
 		accept_client(k);
 	vault_end_slice(&k->vault);
+	give_back_rests(k);
 }
 
 int
 keeper_main(const struct keeper_spec *spec)
 {
-	struct keeper k = { .spec = *spec, .channel = -1, .started = clock_now() };
+	struct keeper k = { .spec = *spec,
+		.channel = -1,
+		.started = clock_now(),
+		.read_at = clock_now() };
 	int r = vault_init(&k.vault, spec->store, spec->host_wall);
 
 	if (r == 0 && (k.signals = open_signals()) == -1)

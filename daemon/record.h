@@ -66,7 +66,7 @@ struct record {
 	uint32_t weight;
 	uint32_t policy; /* its number */
 	uint32_t keep_idle;
-	uint32_t reserved;
+	uint32_t overtaken; /* since it starves, others before it: see share.c */
 	struct record_counters counters;
 	struct record_audit audit;
 	/* Of a pool whose client registers its memory; see registered.c. An arbiter that
@@ -81,9 +81,26 @@ static_assert(sizeof(struct record) == 4096 + 176, "layout of the record");
 /* Records stand this far apart: most pools touch the first page of theirs alone. */
 #define RECORD_STRIDE 8192u
 
+/* What was set for the host through the status socket, as in struct core_params. */
+struct record_host {
+	int64_t read_at; /* ... while this configuration was in force; 0: nothing was */
+	uint64_t wall;
+	int64_t tick_ns;
+	uint32_t release_ticks;
+	uint32_t idle_ticks;
+	uint32_t overtaken_max;
+	uint32_t user_pools;
+	uint32_t user_requests;
+	uint32_t reserved;
+	uint64_t user_wall;
+};
+
 /* Behind the last record, on a page of its own: what outlives an arbiter of itself. */
 struct record_note {
-	_Atomic uint64_t busy; /* session << 32 | slot; RECORD_IDLE: with none */
+	_Atomic uint64_t busy;  /* session << 32 | slot; RECORD_IDLE: with none */
+	_Atomic uint32_t which; /* of the two; stored once that one is whole */
+	uint32_t reserved;
+	struct record_host host[2];
 };
 
 #define RECORD_IDLE         0u

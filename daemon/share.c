@@ -227,6 +227,7 @@ count_overtaken(struct core *c, const struct pool *p)
 			    q->charged + ask <= unit_within * q->limits.weight;
 		else
 			q->overtaken += q->user->charge + ask <= unit * q->user->weight;
+		q->record->overtaken = q->overtaken;
 	}
 }
 
@@ -240,7 +241,7 @@ set_starved(struct core *c, struct pool *p, bool starved)
 	p->record->since = p->place.since;
 	atomic_store(&p->record->ask, starved ? p->place.ask : 0);
 	if (!starved) {
-		p->overtaken = 0;
+		p->overtaken = p->record->overtaken = 0;
 		p->is_heir = false;
 	}
 }
@@ -315,6 +316,7 @@ share_inherit(struct core *c, struct pool *p, struct instant now)
 		return;
 	p->place.ask = ask;
 	p->place.since = p->record->since;
+	p->overtaken = p->record->overtaken;
 	p->is_heir = true;
 	p->heir_until = instant_add(now, HEIR_NS);
 	set_starved(c, p, true);

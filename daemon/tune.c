@@ -10,6 +10,7 @@
 
 #include "daemon/arbiter.h"
 #include "daemon/core.h"
+#include "daemon/hostnote.h"
 #include "daemon/json.h"
 #include "daemon/log.h"
 #include "daemon/news.h"
@@ -247,6 +248,7 @@ tune_host(struct arbiter *a, const struct tune_host *t, uid_t uid, struct tune_w
 	set_limits(&params, t, &n);
 	set_times(&params, t, &n);
 	core_set_params(&a->core, &params, clock_now());
+	hostnote_keep(a, &params);
 	arbiter_rewind(a);
 	log_info("tune", "host: uid %u set %s", uid, n.text);
 	news_changed(a, NULL, uid, n.text);

@@ -5,7 +5,7 @@
  * done as a whole or not at all, takes effect at once, and is logged with who asked for it.
  *
  * What is set for a pool stands in its record, and holds for as long as the pool. What is
- * set for the host holds until the configuration is read again, or the arbiter dies.
+ * set for the host holds until the configuration is read again.
  */
 #ifndef DAEMON_TUNE_H
 #define DAEMON_TUNE_H

@@ -332,12 +332,43 @@ end_session(struct vault *v, struct slot *s, struct holding *h)
 	v->ending++;
 }
 
+/* Said once until they are gone, not at each try. */
+static void
+note_rest(struct vault *v, const struct slot *s, int r)
+{
+	if (r != 0 && !v->has_rest)
+		log_errno("keeper", -r,
+		    "pages of pool %u cannot be given back: they stay, unlocked; "
+		    "trying "
+		    "again each second",
+		    s->id);
+	v->unreturned += r != 0;
+	v->has_rest = v->has_rest || r != 0;
+}
+
 static void
 unpin_to(struct vault *v, struct slot *s, struct holding *h, uint32_t to)
 {
 	v->locked -= heap_charge(s->chunks, s->pinned) - heap_charge(s->chunks, to);
 	s->pinned = to;
-	heap_unpin(&h->heap, to);
+	note_rest(v, s, heap_unpin(&h->heap, to));
+}
+
+void
+vault_give_back_rests(struct vault *v)
+{
+	bool all = true;
+
+	for (uint32_t i = 0; v->has_rest && i < v->table->slots; i++)
+		if (v->holdings[i].heap.left != 0 &&
+		    heap_give_back_rest(&v->holdings[i].heap) != 0)
+			all = false;
+	if (v->has_rest && all)
+		log_info("keeper",
+		    "all pages that could not be given back are gone; it failed %llu "
+		    "times",
+		    (unsigned long long)v->unreturned);
+	v->has_rest = v->has_rest && !all;
 }
 
 void

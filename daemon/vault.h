@@ -47,8 +47,10 @@ struct vault {
 	uint32_t foreign;    /* slots held for a budd of another layout */
 	bool store_is_short; /* the latest pool did not get into it */
 	uint64_t host_wall;
-	uint64_t longest; /* memory that a section has ever allowed, bytes */
-	uint64_t locked;  /* bytes, all pools and ledgers */
+	uint64_t longest;    /* memory that a section has ever allowed, bytes */
+	uint64_t unreturned; /* times that pages could not be given back */
+	bool has_rest;       /* there are such */
+	uint64_t locked;     /* bytes, all pools and ledgers */
 };
 
 /** vault_init() - an empty one, or that of an earlier keeper if the store has it: then all
@@ -85,6 +87,9 @@ enum vault_reply vault_obey(
 
 /** vault_end_slice() - give one slice of what ends, if anything does, back to the system */
 void vault_end_slice(struct vault *v);
+
+/** vault_give_back_rests() - try again with pages that could not be given back (has_rest) */
+void vault_give_back_rests(struct vault *v);
 
 /** vault_pools() - pools that are open */
 uint32_t vault_pools(const struct vault *v);

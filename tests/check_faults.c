@@ -7,11 +7,13 @@
  * afterwards budd serves it as if nothing had been, holds what it held, and a client beside
  * it has kept its bytes and been served.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/client_process.h"
@@ -276,6 +278,64 @@ START_TEST(a_call_may_fail_for_good)
 }
 END_TEST
 
+/* --- Pages that cannot be given back --- */
+
+/* Bytes that there are of all pools. */
+static uint64_t
+bytes_of_memory(void)
+{
+	char dir[64], path[128], name[64];
+	const struct dirent *e;
+	uint64_t sum = 0;
+	struct stat st;
+	DIR *fds;
+
+	snprintf(dir, sizeof(dir), "/proc/%d/fd", (int)d.keeper);
+	ck_assert_ptr_nonnull(fds = opendir(dir));
+	while ((e = readdir(fds)) != NULL) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "%s/%.40s", dir, e->d_name);
+		n = readlink(path, name, sizeof(name) - 1);
+		name[n > 0 ? n : 0] = '\0';
+		if (strncmp(name, "/memfd:bud-memory", 17) == 0 && stat(path, &st) == 0)
+			sum += (uint64_t)st.st_blocks * 512;
+	}
+	closedir(fds);
+	return sum;
+}
+
+/* They stay, and are not locked; they go when that works again, and not before. */
+START_TEST(pages_that_could_not_be_given_back_go_later)
+{
+	static const struct fault f = { "fallocate: ENOMEM", FAULT_FALLOCATE, false,
+		ENOMEM };
+	uint64_t memory;
+	struct bud_pool *pool;
+	void *bufs[BUFS];
+
+	if (geteuid() != 0 && skip("only root sees the memfds of budd's"))
+		return;
+	memory = bytes_of_memory();
+	pool = open_pool(&d, "victim");
+	for (size_t i = 0; i < BUFS; i++)
+		ck_assert_ptr_nonnull(bufs[i] = bud_alloc(pool, CHUNK, PATIENCE_MS));
+	ck_assert_uint_eq(bytes_of_memory(), memory + WALL);
+	arm(&f, 1, true);
+	for (size_t i = 0; i < BUFS; i++)
+		bud_free(pool, bufs[i]);
+	bud_hint(pool, BUD_TRANSFER_END);
+	eventually(daemon_log_contains(&d, "cannot be given back"));
+	eventually(daemon_locked(&d) < before.locked + WALL);
+	ck_assert_uint_eq(bytes_of_memory(), memory + WALL);
+	disarm();
+	eventually(daemon_log_contains(&d, "given back are gone"));
+	eventually(bytes_of_memory() < memory + WALL);
+	bud_close(pool);
+	daemon_expect_same(&d, &before);
+}
+END_TEST
+
 /* --- No arbiter can be started --- */
 
 static const struct fault starting[] = {
@@ -307,6 +367,7 @@ main(void)
 	tcase_add_checked_fixture(t, enter, leave);
 	tcase_add_loop_test(t, each_call_may_fail_once, 0, SIZEOF_ARRAY(each));
 	tcase_add_loop_test(t, a_call_may_fail_for_good, 0, SIZEOF_ARRAY(lasting));
+	tcase_add_test(t, pages_that_could_not_be_given_back_go_later);
 	tcase_add_loop_test(t, an_arbiter_that_cannot_be_started_is_tried_again, 0,
 	    SIZEOF_ARRAY(starting));
 	suite_add_tcase(suite, t);

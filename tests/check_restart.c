@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "bud.h"
@@ -362,6 +364,52 @@ START_TEST(sighup_brings_new_walls_to_new_pools)
 }
 END_TEST
 
+static void
+set_host(const char *body)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char text[512];
+	ssize_t n;
+
+	strcpy(a.sun_path, d.status);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	n = snprintf(text, sizeof(text),
+	    "PATCH /v1/host HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+	    "Content-Length: %zu\r\n\r\n%s",
+	    strlen(body), body);
+	ck_assert_int_eq(write(fd, text, (size_t)n), n);
+	n = read(fd, text, sizeof(text) - 1);
+	ck_assert_msg(n > 12 && strncmp(text, "HTTP/1.1 200", 12) == 0, "%s", body);
+	close(fd);
+}
+
+static bool
+host_has(double tick_ms, double overtaken_max)
+{
+	return daemon_figure(&d, "host.tick_ms") == tick_ms &&
+	       daemon_figure(&d, "host.overtaken_max") == overtaken_max;
+}
+
+START_TEST(what_was_set_for_the_host_outlives_arbiters_until_a_reload)
+{
+	double tick_ms = daemon_figure(&d, "host.tick_ms");
+	double overtaken_max = daemon_figure(&d, "host.overtaken_max");
+
+	set_host("{\"overtaken_max\":7}");
+	set_host("{\"tick_ms\":40}");
+	ck_assert(host_has(40, 7));
+	daemon_kill_arbiter(&d);
+	ck_assert(host_has(40, 7));
+	daemon_kill_arbiter(&d);
+	ck_assert(host_has(40, 7));
+	ck_assert_int_eq(kill(d.keeper, SIGHUP), 0);
+	eventually(host_has(tick_ms, overtaken_max));
+	daemon_kill_arbiter(&d);
+	ck_assert(host_has(tick_ms, overtaken_max));
+}
+END_TEST
+
 START_TEST(a_bad_file_changes_nothing)
 {
 	daemon_configure(&d, "[pool default]\nwall = 2M\nwal = 3M\n");
@@ -439,6 +487,8 @@ main(void)
 	tcase_add_test(
 	    common, a_killed_keeper_takes_its_arbiter_along_and_leaves_a_stale_socket);
 	tcase_add_test(common, sighup_brings_new_walls_to_new_pools);
+	tcase_add_test(
+	    common, what_was_set_for_the_host_outlives_arbiters_until_a_reload);
 	tcase_add_test(common, a_bad_file_changes_nothing);
 	suite_add_tcase(suite, common);
 

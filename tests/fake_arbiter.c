@@ -163,6 +163,7 @@ fake_init(struct fake *f)
 		.restarts = 2,
 		.started = { fake_now.ns - 200 * NS_PER_S },
 		.config = &f->config };
+	f->arbiter.note = &f->note;
 	TAILQ_INIT(&f->arbiter.sessions);
 	core_init(&f->arbiter.core, &params, &ops, f);
 }

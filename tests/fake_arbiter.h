@@ -9,6 +9,7 @@
 #define TESTS_FAKE_ARBITER_H
 
 #include "daemon/arbiter.h"
+#include "daemon/record.h"
 #include "daemon/session.h"
 
 #define FAKE_CHUNKS 4096u /* that a pool's ledger has room for */
@@ -16,6 +17,7 @@
 struct fake {
 	struct arbiter arbiter;
 	struct config config;
+	struct record_note note;
 	struct pool *pinning; /* asked for a slice that has not been pinned yet */
 	struct chunk_range slice;
 	struct pool *unpinning; /* likewise */

@@ -45,6 +45,8 @@ WRAP(int, -1, FAULT_ACCEPT, accept4,
 WRAP(void *, NULL, FAULT_CALLOC, calloc, (size_t n, size_t size), (n, size))
 WRAP(void *, NULL, FAULT_CALLOC, malloc, (size_t size), (size))
 WRAP(void *, NULL, FAULT_CALLOC, reallocarray, (void *p, size_t n, size_t size), (p, n, size))
+WRAP(int, -1, FAULT_FALLOCATE, fallocate, (int fd, int mode, off_t at, off_t size),
+    (fd, mode, at, size))
 WRAP(int, -1, FAULT_FCHMOD, fchmod, (int fd, mode_t mode), (fd, mode))
 WRAP(int, -1, FAULT_FTRUNCATE, ftruncate, (int fd, off_t size), (fd, size))
 WRAP(int, -1, FAULT_GETSOCKOPT, getsockopt,
