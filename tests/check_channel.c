@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "daemon/channel.h"
@@ -477,6 +478,57 @@ START_TEST(it_can_end_all_and_that_is_all)
 }
 END_TEST
 
+/* --- Few descriptors --- */
+
+#define FEW_FDS 200 /* of which each client takes 4, and all else 128 */
+
+static void
+limit_fds(void *arg)
+{
+	const struct rlimit few = { FEW_FDS, FEW_FDS };
+
+	(void)arg;
+	if (setrlimit(RLIMIT_NOFILE, &few) == -1)
+		_exit(126);
+}
+
+/* How many of 30 more that come are let in, and have a pool. */
+static unsigned int
+let_in(struct raw *clients)
+{
+	unsigned int n = 0;
+	union proto_msg msg;
+
+	for (unsigned int i = 0; i < 30; i++) {
+		raw_connect(&clients[n], &d);
+		raw_say(&clients[n], PROTO_HELLO, 0);
+		if (raw_hear(&clients[n], &msg) && msg.header.type == PROTO_WELCOME)
+			n++;
+		else
+			raw_close(&clients[n]);
+	}
+	return n;
+}
+
+/* Not after a reload either, which says clients_max again. */
+START_TEST(no_more_clients_than_descriptors_are_let_in)
+{
+	static struct raw clients[60];
+	pid_t arbiter;
+
+	d = (struct daemon){ .in_child = limit_fds };
+	daemon_start(&d, "[pool default]\nbase = 256K\nadd = 256K\nwall = 1M\n");
+	arbiter = daemon_arbiter(&d);
+	ck_assert_uint_eq(let_in(clients), (FEW_FDS - 128) / 4);
+	ck_assert_int_eq(kill(d.keeper, SIGHUP), 0);
+	eventually(daemon_log_contains(&d, "the configuration was read again"));
+	ck_assert_uint_eq(let_in(clients + 30), 0);
+	ck_assert_int_eq(daemon_arbiter(&d), arbiter);
+	daemon_kill_arbiter(&d); /* and another one can be started */
+	daemon_stop(&d);
+}
+END_TEST
+
 static void
 leave_ruin(void)
 {
@@ -488,6 +540,7 @@ main(void)
 {
 	Suite *suite = suite_create("channel");
 	TCase *t = tcase_create("channel"), *ruin = tcase_create("ruin");
+	TCase *few = tcase_create("descriptors");
 	int r;
 
 	tcase_set_timeout(t, 60 + 10 * soak_s());
@@ -509,6 +562,9 @@ main(void)
 	tcase_add_checked_fixture(ruin, enter, leave_ruin);
 	tcase_add_test(ruin, it_can_end_all_and_that_is_all);
 	suite_add_tcase(suite, ruin);
+	tcase_set_timeout(few, 60);
+	tcase_add_test(few, no_more_clients_than_descriptors_are_let_in);
+	suite_add_tcase(suite, few);
 	r = daemon_suite(suite);
 	return r;
 }
