@@ -136,7 +136,9 @@ find_budd(struct doctor *d)
 	if (restarts > 0)
 		doctor_find(d, "arbiter", VERDICT_WARNING,
 		    "journalctl -u budd tells why",
-		    "it died %" PRIu64 " times, and was started again", restarts);
+		    "another took over %" PRIu64
+		    " times: it had died, or budd was restarted",
+		    restarts);
 }
 
 static void

@@ -5,8 +5,11 @@
 
 #include <err.h>
 #include <errno.h>
+#include <grp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <curl/curl.h>
@@ -60,13 +63,36 @@ make_request(const char *socket, const char *path, struct body *body)
 
 static bool quiet; /* whoever asks wants to know whether, not why not */
 
-static const char *
-remedy(int error)
+struct remedy {
+	char text[256];
+};
+
+/* The socket's mode says for whom it is. */
+static struct remedy
+remedy(const char *socket, int error)
 {
-	if (error == EACCES || error == EPERM)
-		return "ask for the group that may read the status ([status] in "
-		       "budd.conf)";
-	return "start budd (systemctl start budd), or name its status socket by -S";
+	struct remedy r = {
+		"start budd (systemctl start budd), or name its status socket by "
+		"-S"
+	};
+	const struct group *group = NULL;
+	struct stat st;
+
+	if (error != EACCES && error != EPERM)
+		return r;
+	if (stat(socket, &st) == 0 && (st.st_mode & S_IWGRP) != 0)
+		group = getgrgid(st.st_gid);
+	if (group != NULL)
+		snprintf(r.text, sizeof(r.text),
+		    "it is for root and the group %s: adduser NAME %s, and log in "
+		    "again",
+		    group->gr_name, group->gr_name);
+	else
+		strlcpy(r.text,
+		    "ask for the group that may read the status ([status] in "
+		    "budd.conf)",
+		    sizeof(r.text));
+	return r;
 }
 
 static enum budctl_exit
@@ -87,11 +113,12 @@ not_reached(CURL *curl, CURLcode code, const char *socket)
 
 	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &error);
 	if (code == CURLE_COULDNT_CONNECT && error != 0)
-		return unreachable(socket, strerror((int)error), remedy((int)error));
+		return unreachable(
+		    socket, strerror((int)error), remedy(socket, (int)error).text);
 	if (code == CURLE_OPERATION_TIMEDOUT)
 		return unreachable(socket, "no answer for 5 s",
 		    "its arbiter may hang: see the log of budd");
-	return unreachable(socket, curl_easy_strerror(code), remedy(0));
+	return unreachable(socket, curl_easy_strerror(code), remedy(socket, 0).text);
 }
 
 static enum budctl_exit
@@ -145,7 +172,8 @@ ask(const char *socket, const char *method, const char *path, const char *text,
 	CURL *curl;
 
 	if (is_too_long(socket))
-		return unreachable(socket, strerror(ENAMETOOLONG), remedy(0));
+		return unreachable(
+		    socket, strerror(ENAMETOOLONG), remedy(socket, 0).text);
 	if ((curl = make_request(socket, path, &body)) == NULL)
 		errx(BUDCTL_FAILED, "no memory for a request");
 	if (text != NULL) {
@@ -251,7 +279,8 @@ http_stream(const char *socket, const char *path,
 	enum budctl_exit result;
 
 	if (is_too_long(socket))
-		return unreachable(socket, strerror(ENAMETOOLONG), remedy(0));
+		return unreachable(
+		    socket, strerror(ENAMETOOLONG), remedy(socket, 0).text);
 	if ((s.curl = make_request(socket, path, &s.body)) == NULL)
 		errx(BUDCTL_FAILED, "no memory for a request");
 	curl_easy_setopt(s.curl, CURLOPT_WRITEFUNCTION, on_stream);

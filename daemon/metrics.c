@@ -137,8 +137,8 @@ put_counts(struct page *m)
 	const struct core *c = &m->arbiter->core;
 	const struct record_counters *n = &c->tally.sum;
 
-	put_counter(
-	    m, "budd_restarts", "Arbiters that died.", m->arbiter->spec.restarts);
+	put_counter(m, "budd_restarts", "Times that another arbiter took over.",
+	    m->arbiter->spec.restarts);
 	put_counter(m, "budd_grants", "Turns given.", (double)n->grants);
 	put_counter(m, "budd_queued", "Requests that had to queue for a buffer.",
 	    (double)n->queued);

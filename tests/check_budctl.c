@@ -1014,7 +1014,7 @@ START_TEST(doctor_sees_what_budd_knows)
 	setenv("BUD_STATUS_SOCKET", server.path, 1);
 	ck_assert_int_eq(budctl("doctor"), 1);
 	HAS(out, "ok       budd            version " PACKAGE_VERSION ", pid 4242");
-	HAS(out, "warning  arbiter         it died 2 times");
+	HAS(out, "warning  arbiter         another took over 2 times");
 	HAS(out, "warning  old pools       2 pools");
 	HAS(out, "waiting         pool 7 'media' waits since 1 min 30 s\n");
 	HAS(out, "> budctl explain 7\n");

@@ -161,7 +161,7 @@ sed 's/^/#   /' "$work/status"
 ok "bud-run runs a program" inside bud-run dd if=/dev/zero of=/dev/null bs=1M count=8 status=none
 inside useradd -M watcher
 is "a stranger may not look" "$(inside setpriv --reuid=watcher --regid=watcher --clear-groups budctl status 2>&1 >/dev/null; echo " $?")" \
-	"budctl: cannot reach budd at /run/budd/status.sock: Permission denied; ask for the group that may read the status ([status] in budd.conf)
+	"budctl: cannot reach budd at /run/budd/status.sock: Permission denied; it is for root and the group budadm: adduser NAME budadm, and log in again
  3"
 inside usermod -aG budadm watcher
 is "a member of budadm may" "$(inside setpriv --reuid=watcher --regid=watcher --init-groups budctl set host overtaken_max=17 >/dev/null 2>&1; echo $?)" 0
