@@ -145,6 +145,9 @@ find_memory(struct doctor *d)
 		    "rest of the host something",
 		    "the host's wall is %s of %s of memory", human_size(wall).text,
 		    human_size(total).text);
+	else if (d->status == NULL)
+		doctor_find(d, "memory", VERDICT_OK, NULL, "%s available of %s",
+		    human_size(there).text, human_size(total).text);
 	else
 		doctor_find(d, "memory", left > there ? VERDICT_WARNING : VERDICT_OK,
 		    "the host's wall cannot be reached: lower it, or free memory",

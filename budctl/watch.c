@@ -18,6 +18,7 @@
 
 #include "budctl/command.h"
 #include "budctl/http.h"
+#include "budctl/terminal.h"
 
 #define RETURN_S 5
 #define PAUSE_MS 100
@@ -37,6 +38,15 @@ on_line(const char *line, void *arg)
 		cJSON_Delete(event);
 	}
 	return fflush(stdout) == 0 && !ferror(stdout);
+}
+
+static void
+say(const char *what, const char *socket)
+{
+	char *safe = terminal_safe(socket);
+
+	warnx("%s %s", what, safe);
+	free(safe);
 }
 
 static double
@@ -78,7 +88,7 @@ watch_command(const struct options *o, char *const args[])
 
 	(void)args;
 	if (o->reconnect && http_probe(o->socket) == BUDCTL_UNREACHABLE) {
-		warnx("waiting for budd at %s", o->socket);
+		say("waiting for budd at", o->socket);
 		wait_for_budd(o, 0);
 	}
 	while ((code = http_stream(o->socket, "/v1/events", on_line, &copy)) ==
@@ -86,7 +96,7 @@ watch_command(const struct options *o, char *const args[])
 		if (ferror(stdout))
 			break;
 		if (wait_for_budd(o, RETURN_S) == BUDCTL_UNREACHABLE) {
-			warnx("budd has gone from %s", o->socket);
+			say("budd has gone from", o->socket);
 			return BUDCTL_UNREACHABLE;
 		}
 	}

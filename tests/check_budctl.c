@@ -581,24 +581,35 @@ START_TEST(top_sorts_and_chooses)
 }
 END_TEST
 
-/* Each is as wide as a terminal may be; the characters of more than a byte, too. */
+/* Around those where columns come and go. */
+static const unsigned int widths[] = { 1, 2, 13, 30, 59, 90, 200 };
+#define WIDTHS ((int)(sizeof(widths) / sizeof(widths[0])))
+
 START_TEST(no_width_is_too_small_or_too_large_for_a_frame)
 {
 	char text[16];
 	size_t length, longest = 0;
 
-	snprintf(text, sizeof(text), "%d", _i);
+	snprintf(text, sizeof(text), "%u", widths[_i]);
 	setenv("COLUMNS", text, 1);
 	ck_assert_int_eq(budctl("top --once"), 0);
+	unsetenv("COLUMNS");
 	for (const char *line = out; *line != '\0'; line += length + 1) {
 		length = strcspn(line, "\n");
 		longest = length > longest ? length : longest;
 	}
-	ck_assert_uint_le(longest, (size_t)_i);
+	ck_assert_uint_le(longest, widths[_i]);
 	ck_assert_uint_gt(longest, 0);
+}
+END_TEST
+
+START_TEST(a_frame_may_be_cut_within_characters_of_several_bytes)
+{
 	setenv("LC_ALL", "C.UTF-8", 1);
-	ck_assert_int_eq(budctl("top --once"), 0);
+	setenv("COLUMNS", "13", 1);
+	ck_assert_int_eq(budctl("top --once gr\xc3\xbc\xc3\x9f"), 0);
 	unsetenv("COLUMNS");
+	HAS(out, "\npool 12 'gr\xc3\xbc\xc3\x9f\n");
 }
 END_TEST
 
@@ -1182,8 +1193,9 @@ add_served(Suite *s)
 	tcase_add_test(t, control_blocks_have_the_values_of_the_pool);
 	tcase_add_test(t, one_frame_of_top_is_text);
 	tcase_add_test(t, top_sorts_and_chooses);
-	tcase_add_loop_test(t, no_width_is_too_small_or_too_large_for_a_frame, 1, 16);
-	tcase_add_loop_test(t, no_width_is_too_small_or_too_large_for_a_frame, 88, 92);
+	tcase_add_loop_test(
+	    t, no_width_is_too_small_or_too_large_for_a_frame, 0, WIDTHS);
+	tcase_add_test(t, a_frame_may_be_cut_within_characters_of_several_bytes);
 	tcase_add_test(t, pool_is_set_in_words_of_people);
 	tcase_add_test(t, what_stays_above_a_lowered_wall_is_told);
 	tcase_add_test(t, host_is_set_in_words_of_people);
