@@ -8,7 +8,9 @@ build=${BUD_BUILD:-$PWD}
 dir=$(mktemp -d)
 budctl=$build/budctl/budctl
 budd= clients= passed=0 failed=0 skipped=0
-tmux() { command tmux -L "bud$$" -f /dev/null "$@"; }
+# A server of its own for each terminal: one that is told to end takes a moment.
+server=0
+tmux() { command tmux -L "bud$$.$server" -f /dev/null "$@"; }
 
 end_all() {
 	tmux kill-server 2>/dev/null
@@ -118,6 +120,7 @@ if command -v tmux >/dev/null; then
 	start_top() { # VARIABLE...
 		rm -f "$dir/code" "$dir/after"
 		tmux kill-server 2>/dev/null
+		server=$((server + 1))
 		tmux new-session -d -x 80 -y 24 "env $* sh '$dir/shell'"
 	}
 	restored() { within test -s "$dir/after" && cmp "$dir/before" "$dir/after"; }

@@ -76,9 +76,12 @@ wait "$client" "$budd" 2>/dev/null
 
 # --- zsh ---
 
-tmux() { command tmux -L "budc$$" -f /dev/null "$@"; }
+# A server of its own for each line: one that is told to end takes a moment.
+server=0
+tmux() { command tmux -L "budc$$.$server" -f /dev/null "$@"; }
 by_zsh() { # BEGINNING WANTED: what a user gets who types Tab
 	local got= i
+	server=$((server + 1))
 	printf '%s\n' "PS1='> '" "fpath=('$source/budctl/completion/zsh' \$fpath)" \
 		"autoload -U compinit && compinit -u -D" "PATH=$build/budctl:\$PATH" >"$dir/.zshrc"
 	tmux new-session -d -x 80 -y 24 "ZDOTDIR='$dir' exec zsh -i"
