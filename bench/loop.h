@@ -121,6 +121,20 @@ run_bursts(size_t size, uint64_t n)
 	}
 }
 
+/* More than a cache keeps: what refilling and emptying it costs shows here. */
+static void
+run_rows(size_t size, uint64_t n)
+{
+	static void *bufs[LIVE];
+
+	for (uint64_t i = 0; i < n; i += LIVE) {
+		for (unsigned int k = 0; k < LIVE; k++)
+			look_at(bufs[k] = must_take(size));
+		for (unsigned int k = 0; k < LIVE; k++)
+			give(bufs[k], size);
+	}
+}
+
 /* Each page is written to, as whoever reads into a buffer does. */
 static void
 run_touches(size_t size, uint64_t n)
@@ -138,7 +152,7 @@ run_touches(size_t size, uint64_t n)
 static double
 ns_of(void (*run)(size_t, uint64_t), size_t size)
 {
-	uint64_t batch = BURST, done = 0;
+	uint64_t batch = run == run_rows ? LIVE : BURST, done = 0;
 	double start, spent;
 
 	run(size, batch);
@@ -418,6 +432,8 @@ print_tests(void)
 	printf("pair-1M %.2f\n", ns_of(run_pairs, MIB));
 	printf("burst-4K %.2f\n", ns_of(run_bursts, 4 * KIB));
 	printf("burst-64K %.2f\n", ns_of(run_bursts, 64 * KIB));
+	printf("row-4K %.2f\n", ns_of(run_rows, 4 * KIB));
+	printf("row-64K %.2f\n", ns_of(run_rows, 64 * KIB));
 	printf("set-4K %.2f\n", ns_of_set(4 * KIB));
 	printf("set-64K %.2f\n", ns_of_set(64 * KIB));
 	printf("set-mixed %.2f\n", ns_of_set(MIXED));

@@ -29,7 +29,7 @@ check() { # WHAT COMMAND...
 }
 check "make bench" env -u MAKEFLAGS -u MAKELEVEL make -s -C "$build" bench
 check "bench/run" sh -c "'$source/bench/run' --quick --build '$build' >'$log.out'"
-for table in pair burst set touch call threads handed; do
+for table in pair burst row set touch call threads handed; do
 	check "the table of $table" awk -v table="$table" '$2 == table { here = 1 }
 		here && /^\| bud, by call / { found = $5 > 0 } /^$/ { here = 0 }
 		END { exit !found }' "$log.out"
