@@ -76,6 +76,29 @@ wait "$client" "$budd" 2>/dev/null
 
 # --- zsh ---
 
+# A server of its own for each line: one that is told to end takes a moment.
+server=0
+tmux() { command tmux -L "budc$$.$server" -f /dev/null "$@"; }
+by_zsh() { # BEGINNING WANTED: what a user gets who types Tab
+	local got= i
+	server=$((server + 1))
+	printf '%s\n' "PS1='> '" "fpath=('$source/budctl/completion/zsh' \$fpath)" \
+		"autoload -U compinit && compinit -u -D" "PATH=$build/budctl:\$PATH" >"$dir/.zshrc"
+	tmux new-session -d -x 80 -y 24 "ZDOTDIR='$dir' exec zsh -i"
+	for ((i = 0; i < 200; i++)); do
+		tmux capture-pane -p | grep -q '^>' && break
+		sleep 0.1
+	done
+	tmux send-keys "$1" Tab
+	for ((i = 0; i < 100; i++)); do
+		got=$(tmux capture-pane -p | sed -n 's/^> //p' | sed 's/[ =]*$//')
+		[ "$got" = "$2" ] && break
+		sleep 0.1
+	done
+	is "zsh completes $1" "$got" "$2"
+	tmux kill-server 2>/dev/null
+}
+
 zsh_file=$source/budctl/completion/zsh/_budctl
 is "zsh: commands" "$(sed -n "s/^\t\t'\([a-z]*\):.*/\1/p" "$zsh_file" | sorted)" "$commands"
 is "zsh: options" "$(grep -v '^#\|budctl \$socket' "$zsh_file" |
@@ -84,6 +107,16 @@ is "zsh: keys" "$(sed -n '/^_budctl_keys/,/^}/p' "$zsh_file" | grep -o "'[a-z_]*
 	tr -d "'" | tr '[' '=' | sorted)" "$keys"
 if command -v zsh >/dev/null; then
 	is "zsh: reads it" "$(zsh -n "$zsh_file" 2>&1)" ""
+	if command -v tmux >/dev/null; then
+		by_zsh "budctl exp" "budctl explain"
+		by_zsh "budctl top --onc" "budctl top --once"
+		by_zsh "budctl watch --rec" "budctl watch --reconnect"
+		by_zsh "budctl top --sort wai" "budctl top --sort waiting"
+		by_zsh "budctl set host user_r" "budctl set host user_requests"
+	else
+		echo "skip: tmux was not found: no line is completed in zsh"
+		skipped=1
+	fi
 else
 	echo "skip: zsh was not found: its file is read, and not run"
 	skipped=1
