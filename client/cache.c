@@ -258,6 +258,7 @@ refill(struct bud_pool *pool, struct bud_inline_cache *c, unsigned int order,
 	news->gave = news->gave || order > CHUNK_ORDER; /* rows that were put back */
 	if (cache_refill(&pool->ledger, c, order, want, &m->from[order]) == 0)
 		return;
+	m->flushed[order] = false;
 	if (m->hunger[order] < HUNGER_MAX)
 		m->hunger[order]++;
 	populate(pool, s, order);
@@ -301,19 +302,22 @@ bud__cache_take(
 	return taken;
 }
 
-/* Half of a full stack goes, the older half. */
+/* The older part of a full stack goes: a quarter, and half if that was not enough. If it were
+ * always half, bursts of more than that could refill and flush in each round for ever. */
 static void
 make_room(struct bud_pool *pool, struct bud_inline_cache *c, unsigned int order)
 {
 	struct bud_inline_stack *s = &c->stack[order];
-	uint32_t bad;
+	struct bud__cache *m = memory_of(pool, c);
+	uint32_t keep = m->flushed[order] ? s->capacity / 2 : s->capacity * 3 / 4, bad;
 
 	if (s->count < s->capacity)
 		return;
-	if (cache_flush(&pool->ledger, c, order, s->capacity / 2, &bad) != 0)
+	if (cache_flush(&pool->ledger, c, order, keep, &bad) != 0)
 		bud__bad_free(
 		    pool, pool->memory + bad * FRAME_SIZE, "it is free already");
-	memory_of(pool, c)->from[order] = 0;
+	m->flushed[order] = true;
+	m->from[order] = 0;
 }
 
 bool

@@ -14,6 +14,7 @@ struct bud__cache {
 	uint32_t from[BUD_INLINE_ORDERS]; /* where to refill from */
 	uint32_t hunger
 	    [BUD_INLINE_ORDERS]; /* refills since it was emptied: batches double */
+	bool flushed[BUD_INLINE_ORDERS]; /* since the last refill */
 };
 
 /* What has to be said after a call. */
