@@ -7,7 +7,15 @@ set -u
 build=${BUD_BUILD:-$PWD} source=${BUD_SOURCE:-$PWD}
 passed=0 failed=0 skipped=0
 dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+# The terminals end with us, also when we are told to.
+end_all() {
+	for i in $(seq "${server:-0}"); do
+		command tmux -L "budc$$.$i" kill-server 2>/dev/null
+	done
+	rm -rf "$dir"
+}
+trap end_all EXIT
+trap 'exit 1' HUP INT TERM
 PATH=$build/budctl:$PATH
 help=$("$build/budctl/budctl" --help)
 
