@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 
-/* bud, called through the library. BENCH_POOL names the pool; BUD_SOCKET budd's socket. */
+/* bud, called through the library, or with INLINE its inline path compiled in. BENCH_POOL names
+ * the pool; BUD_SOCKET budd's socket. */
 #include "bench/loop.h"
 
+#ifdef INLINE
+#include "bud-inline.h"
+#define bud_alloc bud_alloc_inline
+#define bud_free  bud_free_inline
+#else
 #include "bud.h"
+#endif
 
 static struct bud_pool *pool;
 

@@ -27,19 +27,13 @@ static struct daemon_snapshot before;
 static void
 enter(void)
 {
-	if (geteuid() != 0)
-		return;
-	peers_start(&d, CONFIG);
-	daemon_snapshot(&d, &before);
+	peers_enter(&d, CONFIG, &before);
 }
 
 static void
 leave(void)
 {
-	if (geteuid() != 0)
-		return;
-	daemon_expect_same(&d, &before);
-	peers_stop(&d);
+	peers_leave(&d, &before);
 }
 
 static void

@@ -53,19 +53,13 @@ begin(void)
 static void
 enter(void)
 {
-	if (geteuid() != 0)
-		return;
-	peers_start(&d, CONFIG);
-	daemon_snapshot(&d, &before);
+	peers_enter(&d, CONFIG, &before);
 }
 
 static void
 leave(void)
 {
-	if (geteuid() != 0)
-		return;
-	daemon_expect_same(&d, &before);
-	peers_stop(&d);
+	peers_leave(&d, &before);
 }
 
 /* --- Words --- */

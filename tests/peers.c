@@ -98,3 +98,21 @@ peers_stop(struct daemon *d)
 	unlink(passwd);
 	unlink(group);
 }
+
+void
+peers_enter(struct daemon *d, const char *config, struct daemon_snapshot *before)
+{
+	if (geteuid() != 0)
+		return;
+	peers_start(d, config);
+	daemon_snapshot(d, before);
+}
+
+void
+peers_leave(struct daemon *d, const struct daemon_snapshot *before)
+{
+	if (geteuid() != 0)
+		return;
+	daemon_expect_same(d, before);
+	peers_stop(d);
+}

@@ -33,5 +33,9 @@ void peer_become(const struct peer *p);
 void peers_start(struct daemon *d, const char *config);
 /** peers_stop() - daemon_stop(), and the files are gone */
 void peers_stop(struct daemon *d);
+/** peers_enter(), peers_leave() - the two as a fixture, which compares what budd has before and
+ * after; without root nothing is done, and the tests skip */
+void peers_enter(struct daemon *d, const char *config, struct daemon_snapshot *before);
+void peers_leave(struct daemon *d, const struct daemon_snapshot *before);
 
 #endif
