@@ -239,6 +239,22 @@ test_python() {
 	same "python3: hashes, compression, processes and threads as without" plain.out bud.out
 }
 
+# Its own tests of what holds much memory; no notes, for some of them look at standard error.
+test_python_itself() {
+	have python3 python3 || return
+	local python
+	python=$(python3 -c 'import sys; print(sys.executable)')
+	if ! "$python" -c 'import test.test_bytes' 2>err; then
+		echo "skip: python3 has no tests of its own here (Debian: apt install libpython3-testsuite)"
+		skipped=$((skipped + 1))
+		return
+	fi
+	run --pool itself "$python" -m test test_zlib test_array test_bytes test_memoryview \
+		>itself.out 2>&1 </dev/null
+	is "python3: its own tests of zlib, array, bytes and memoryview" $? 0
+	grep -q 'Result: SUCCESS' itself.out || tail -n 20 itself.out
+}
+
 test_sqlite() {
 	have sqlite3 sqlite3 || return
 	cat >work.sql <<-'SQL'
@@ -386,6 +402,7 @@ else
 	test_probe
 	test_exec
 	test_python
+	test_python_itself
 	test_sqlite
 	test_redis
 	test_nginx
