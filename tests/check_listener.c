@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/listener.h"
+#include "tests/fork.h"
 
 #define PATH   "budd.sock"
 #define LOCK   "budd.pid"
@@ -449,8 +450,7 @@ start_holder(void)
 	pid_t pid;
 
 	ck_assert_int_eq(pipe(ends), 0);
-	pid = fork();
-	ck_assert_int_ne(pid, -1);
+	pid = test_fork();
 	if (pid == 0) {
 		ok = listener_lock(&theirs, PATH, why, sizeof(why)) == 0;
 		if (write(ends[1], &ok, 1) == 1)
@@ -526,8 +526,7 @@ START_TEST(a_lock_follows_its_holder_into_the_background)
 	pid_t pid;
 
 	ck_assert_int_eq(listener_lock(&l, PATH, why, sizeof(why)), 0);
-	pid = fork();
-	ck_assert_int_ne(pid, -1);
+	pid = test_fork();
 	if (pid == 0) {
 		listener_write_pid(&l);
 		_exit(0);
@@ -541,11 +540,10 @@ END_TEST
 static pid_t
 start_racer(const int *go, int results)
 {
-	pid_t pid = fork();
+	pid_t pid = test_fork();
 	char byte;
 	int r;
 
-	ck_assert_int_ne(pid, -1);
 	if (pid != 0)
 		return pid;
 	close(go[1]);

@@ -28,6 +28,7 @@
 #include "daemon/sandbox.h"
 #include "tests/client_process.h"
 #include "tests/daemon.h"
+#include "tests/fork.h"
 
 #define CONFIG "[pool default]\nbase = 256K\nadd = 256K\nwall = 1M\nwall_max = 1M\n"
 
@@ -53,9 +54,8 @@ static int
 status_of(enum sandbox who, long (*try)(void))
 {
 	int status = -1;
-	pid_t pid = fork();
+	pid_t pid = test_fork();
 
-	ck_assert_int_ne(pid, -1);
 	if (pid == 0) {
 		enter(who);
 		_exit(try() == -1 && errno == EPERM ? 0 : NOT_DENIED);
@@ -435,8 +435,7 @@ START_TEST(what_they_do_is_allowed)
 	pid_t pid;
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-	pid = fork();
-	ck_assert_int_ne(pid, -1);
+	pid = test_fork();
 	if (pid == 0) {
 		enter((enum sandbox)_i);
 		work[_i](pair[0]);

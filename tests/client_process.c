@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/daemon.h"
+#include "tests/fork.h"
 
 void
 must_(bool cond, const char *text, const char *file, int line)
@@ -44,8 +45,7 @@ client_run_as(struct client *c, uid_t uid, uint64_t memlock, client_fn *fn, void
 
 	ck_assert_int_eq(pipe2(down, O_CLOEXEC), 0);
 	ck_assert_int_eq(pipe2(up, O_CLOEXEC), 0);
-	*c = (struct client){ .pid = fork() };
-	ck_assert_int_ne(c->pid, -1);
+	*c = (struct client){ .pid = test_fork() };
 	c->in = c->pid == 0 ? down[0] : up[0];
 	c->out = c->pid == 0 ? up[1] : down[1];
 	close(c->pid == 0 ? down[1] : down[0]);

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "proto/ledger.h"
+#include "tests/fork.h"
 
 #define ARGS_MAX 16
 #define BUDD_FD  900 /* or higher */
@@ -242,9 +243,8 @@ static pid_t
 spawn(const struct daemon *d, char *const *argv, int out)
 {
 	int budd = open_budd(d);
-	pid_t pid = fork();
+	pid_t pid = test_fork();
 
-	ck_assert_int_ne(pid, -1);
 	if (pid == 0) {
 		dup2(out, STDOUT_FILENO);
 		dup2(out, STDERR_FILENO);

@@ -17,6 +17,7 @@
 #include <event2/event.h>
 
 #include "daemon/http.h"
+#include "tests/fork.h"
 
 #define BACKLOG 512
 
@@ -57,8 +58,7 @@ fork_child(struct fake_server *s)
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	sigprocmask(SIG_BLOCK, &term, NULL); /* until the child handles it */
-	s->pid = fork();
-	ck_assert_int_ge(s->pid, 0);
+	s->pid = test_fork();
 	if (s->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		return true;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/daemon.h"
+#include "tests/fork.h"
 
 static const char *const paths[] = { SHMEM_ENABLED, SHMEM_OF_256K, NR_HUGEPAGES };
 
@@ -82,8 +83,7 @@ start_guard(void)
 	int pipe_fds[2];
 
 	ck_assert_int_eq(pipe2(pipe_fds, O_CLOEXEC), 0);
-	host.guard = fork();
-	ck_assert_int_ne(host.guard, -1);
+	host.guard = test_fork();
 	if (host.guard == 0) {
 		close(pipe_fds[1]);
 		stand_guard(pipe_fds[0]);
