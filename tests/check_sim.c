@@ -96,7 +96,7 @@ sim_give_last_block(struct world_pool *p)
 
 	for (uint32_t i = p->nheld; i-- > 0;)
 		if (p->held[i] / CHUNK_FRAMES >= last.from)
-			world_give(w, p, i);
+			world_give(p->world, p, i);
 }
 
 void

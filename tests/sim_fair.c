@@ -7,6 +7,7 @@
 
 #define MAX_POOLS 128u
 #define ADD       4u
+#define LIVES     16u /* of arbiters, one after the other */
 
 static struct world *const w = &sim_world;
 static struct world_pool *pools[MAX_POOLS];
@@ -227,30 +228,97 @@ START_TEST(a_latecomer_gets_the_next_block_before_those_above_it)
 END_TEST
 
 /* One wants a large block within its share; small ones of others would always fit first. */
-START_TEST(a_large_request_within_the_share_is_overtaken_a_bounded_number_of_times)
+struct contest {
+	struct world_pool *large;
+	struct world_pool *hog;
+	struct world_pool *small;
+	uint64_t tag; /* of the large request */
+};
+
+static void
+contest_begin(struct contest *x, bool same_user)
 {
 	struct pool_limits limits = sim_limits(1, 16, 100, 1, 1);
-	struct world_pool *large = sim_pool(&limits), *small;
-	struct world_pool *hog = sim_hog(2, 40);
-	uint64_t tag;
 
-	limits = sim_limits(1, 2, 100, _i == 0 ? 2 : 1, 1);
-	small = sim_pool(&limits);
-	sim_fill(small);
+	x->large = sim_pool(&limits);
+	x->hog = sim_hog(2, 40);
+	limits = sim_limits(1, 2, 100, same_user ? 1 : 2, 1);
+	x->small = sim_pool(&limits);
+	sim_fill(x->small);
 	sim_host_wall(w->core.committed);
 	w->core.params.release_ticks = 1; /* the hog gives to those above it, too */
-	tag = world_ask(w, large, CHUNKS(16), 1, FOR_EVER);
-	for (uint32_t i = 0; i < 40; i++) {
-		while (small->pool.queue.length < 4)
-			(void)world_ask(w, small, CHUNK_SIZE, 1, FOR_EVER);
-		if (pool_blocks(&hog->pool) > 1)
-			sim_give_last_block(hog);
-		world_pass_ticks(w, 1);
-		world_answer_all(w);
-		world_check(w);
+	x->tag = world_ask(w, x->large, CHUNKS(16), 1, FOR_EVER);
+}
+
+/* The hog gives, the small one takes. */
+static void
+contest_round(struct contest *x)
+{
+	struct world *in = x->large->world;
+
+	while (x->small->pool.queue.length < 4)
+		(void)world_ask(in, x->small, CHUNK_SIZE, 1, FOR_EVER);
+	if (pool_blocks(&x->hog->pool) > 1)
+		sim_give_last_block(x->hog);
+	world_pass_ticks(in, 1);
+	world_answer_all(in);
+	world_check(in);
+}
+
+START_TEST(a_large_request_within_the_share_is_overtaken_a_bounded_number_of_times)
+{
+	struct contest x;
+
+	contest_begin(&x, _i != 0);
+	for (uint32_t i = 0; i < 40; i++)
+		contest_round(&x);
+	ck_assert_int_eq(world_request(x.large, x.tag)->state, WORLD_USED);
+	ck_assert_uint_gt(pool_blocks(&x.small->pool), 8); /* nor did it just wait */
+}
+END_TEST
+
+/* The small one's client may be the first to have noticed. */
+static void
+contest_inherit(struct contest *x, struct world *heir, bool small_is_first)
+{
+	const struct world *dead = x->large->world;
+
+	world_init(heir, WORLD_HOST_WALL);
+	heir->now = dead->now;
+	heir->core.params = dead->core.params;
+	x->large = world_adopt(heir, x->large, false);
+	x->hog = world_adopt(heir, x->hog, false);
+	x->small = world_adopt(heir, x->small, false);
+	core_resumed(&heir->core, &x->hog->pool, heir->now);
+	core_resumed(&heir->core, &x->small->pool, heir->now);
+	if (small_is_first)
+		contest_round(x);
+	x->tag = world_ask(heir, x->large, CHUNKS(16), 1, FOR_EVER);
+	core_resumed(&heir->core, &x->large->pool, heir->now);
+}
+
+/* Else arbiters that die often enough would never let it come up. */
+START_TEST(how_often_a_request_was_overtaken_outlives_arbiters)
+{
+	static struct world lives[LIVES];
+	uint32_t most = w->core.params.overtaken_max, was = 0, i = 0;
+	struct contest x;
+
+	contest_begin(&x, _i % 2 != 0);
+	while (x.large->pool.place.starved) {
+		ck_assert_uint_lt(i, LIVES);
+		contest_inherit(&x, &lives[i++], _i / 2 != 0);
+		ck_assert_uint_ge(x.large->pool.overtaken, was);
+		for (int n = 0; n < 3 && x.large->pool.place.starved; n++) {
+			was = x.large->pool.overtaken;
+			ck_assert_uint_le(was, most);
+			contest_round(&x);
+		}
 	}
-	ck_assert_int_eq(world_request(large, tag)->state, WORLD_USED);
-	ck_assert_uint_gt(pool_blocks(&small->pool), 8); /* nor did it just wait */
+	ck_assert_uint_eq(was, most);
+	ck_assert_uint_gt(i, most / 4);
+	while (i-- > 0)
+		world_fini(&lives[i]);
 }
 END_TEST
 
@@ -294,6 +362,8 @@ sim_fair_tcase(void)
 	tcase_add_loop_test(t,
 	    a_large_request_within_the_share_is_overtaken_a_bounded_number_of_times, 0,
 	    2);
+	tcase_add_loop_test(
+	    t, how_often_a_request_was_overtaken_outlives_arbiters, 0, 4);
 	tcase_add_test(
 	    t, two_that_wait_do_not_sit_on_empty_blocks_that_either_could_use);
 	return t;
