@@ -171,6 +171,8 @@ hear(struct bud_pool *pool, union proto_msg *msg, int *fds)
 		return -ECONNREFUSED;
 	if (r == WIRE_E_BAD)
 		return -EPROTO;
+	if (r == WIRE_E_NOFDS)
+		return -EMFILE;
 	if (r != 0)
 		return r;
 	if (proto_check_budd(msg, len) != 0)

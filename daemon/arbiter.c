@@ -169,8 +169,15 @@ arbiter_reload(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 	struct pressure_sources sources;
 	struct config *config;
 	struct core_params params;
-	int r = config_unpack(fds[0], &config);
+	int r;
 
+	if (fds[0] == -1) {
+		log_errno("arbiter", EMFILE,
+		    "the new configuration is not taken: raise LimitNOFILE=, and "
+		    "reload again");
+		return;
+	}
+	r = config_unpack(fds[0], &config);
 	close(fds[0]);
 	take_sources(&sources, msg, fds + 1);
 	watch_pressure(a, &sources);
@@ -187,14 +194,32 @@ arbiter_reload(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 	news_reloaded(a);
 }
 
+/* For want of something that may be there again, or for ever. */
+static void
+give_back_session(struct arbiter *a, const struct channel_msg *session, int error)
+{
+	struct channel_msg msg = { .type = CHANNEL_END,
+		.id = session->id,
+		.slot = session->slot,
+		.error = error };
+
+	if (error == ENOMEM || error == EMFILE)
+		msg.type = CHANNEL_UNTAKEN;
+	else
+		log_errno("arbiter", error, "cannot serve session %u, and end it",
+		    session->id);
+	arbiter_tell_keeper(a, &msg);
+}
+
 static void
 on_session(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 {
 	int pidfd = fds[1], r;
-	struct channel_msg end = {
-		.type = CHANNEL_END, .id = msg->id, .slot = msg->slot
-	};
 
+	if (fds[0] == -1) {
+		give_back_session(a, msg, EMFILE);
+		return;
+	}
 	if (msg->error != 0 && pidfd != -1) {
 		close(pidfd);
 		pidfd = -1;
@@ -203,12 +228,14 @@ on_session(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 	r = session_create(a, msg, fds[0], pidfd, fds[2]);
 	blame_end(a);
 	if (r != 0) {
-		log_errno(
-		    "arbiter", -r, "cannot serve session %u, and end it", msg->id);
-		arbiter_tell_keeper(a, &end);
-	} else if (a->ready) {
-		session_start(session_at(a, msg->slot, msg->id));
+		give_back_session(a, msg, -r);
+		return;
 	}
+	if (!a->ready)
+		return; /* all of them are started then */
+	session_start(session_at(a, msg->slot, msg->id));
+	if (msg->chunks != 0)
+		log_info("arbiter", "pool %u %s is served again", msg->id, msg->name);
 }
 
 static void
@@ -234,7 +261,8 @@ on_answer(struct arbiter *a, const struct channel_msg *msg, int fd)
 	}
 	blame_begin(a, s->id, s->slot);
 	if (msg->type == CHANNEL_CREATED)
-		session_on_created(s, msg->error, fd);
+		session_on_created(
+		    s, msg->error == 0 && fd == -1 ? EMFILE : msg->error, fd);
 	else if (msg->type == CHANNEL_AUDITED)
 		session_on_audited(s, msg);
 	else if (msg->type == CHANNEL_UNWELCOMED)
@@ -282,6 +310,7 @@ on_message(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 		on_ping(a, msg);
 		return;
 	case CHANNEL_PONG:
+	case CHANNEL_UNTAKEN:
 	case CHANNEL_CREATE:
 	case CHANNEL_PIN:
 	case CHANNEL_UNPIN:
@@ -306,7 +335,7 @@ arbiter_on_keeper(evutil_socket_t fd, short events, void *arg)
 	if (r == WIRE_E_AGAIN)
 		return;
 	step();
-	if (r != 0 || len != sizeof(msg)) {
+	if ((r != 0 && r != WIRE_E_NOFDS) || len != sizeof(msg)) {
 		event_base_loopbreak(a->base); /* the keeper is gone, and so are we */
 		return;
 	}
@@ -345,9 +374,11 @@ arbiter_init(struct arbiter *a, const struct arbiter_spec *spec)
 	a->clockwork = evtimer_new(a->base, arbiter_on_clockwork, a);
 	if (a->to_keeper == NULL || a->from_keeper == NULL || a->clockwork == NULL)
 		return -ENOMEM;
-	a->events = events_create(a->base, news_each_second, a);
-	if (spec->status_listener != -1)
-		a->http = http_create(a, spec->status_listener);
+	/* One that could not be asked for its status would not be replaced for that. */
+	if ((a->events = events_create(a->base, news_each_second, a)) == NULL ||
+	    (spec->status_listener != -1 &&
+		(a->http = http_create(a, spec->status_listener)) == NULL))
+		return -ENOMEM;
 	watch_pressure(a, &a->spec.pressure);
 	return event_add(a->from_keeper, NULL) == 0 ? 0 : -ENOMEM;
 }

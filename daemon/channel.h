@@ -15,10 +15,14 @@
  *   RELOAD host_wall + configuration           another configuration
  *     [, sources of pressure]
  *   PING foreign                               PONG waiting        it is alive
+ *                                              UNTAKEN id, error    it cannot be served now
  *
  * The keeper answers CREATE, PIN, UNPIN and AUDIT, in their order, each once, and a WELCOME
  * that the client cannot be sent; answers about a
  * session that the arbiter has ended meanwhile are passed over.
+ *
+ * An arbiter that is short of descriptors or memory says UNTAKEN to a SESSION: one without a
+ * pool is refused then, by the keeper, which has its socket; one with a pool comes again.
  */
 #ifndef DAEMON_CHANNEL_H
 #define DAEMON_CHANNEL_H
@@ -48,13 +52,14 @@ enum channel_type {
 	CHANNEL_PING,
 	CHANNEL_PONG,
 	CHANNEL_UNWELCOMED,
+	CHANNEL_UNTAKEN,
 };
 
 struct channel_msg {
 	uint32_t type;
 	uint32_t id;   /* of the session, and so of its pool; never used twice */
 	uint32_t slot; /* of the table, and of the records */
-	int32_t error; /* CREATED, PINNED, AUDITED, UNWELCOMED: a positive errno */
+	int32_t error; /* CREATED, PINNED, AUDITED, UNWELCOMED, UNTAKEN: an errno */
 	uint32_t from; /* PIN, UNPIN, AUDIT: chunks */
 	uint32_t to;
 	uint32_t chunks;     /* CREATE, SESSION: length of the memory; 0: no pool yet */

@@ -48,8 +48,9 @@
 #define ACCEPT_PAUSE_MS  1000 /* after an accept() for which something was short */
 #define MAIL_PAUSE_MS \
 	10 /* when there is room for a message, but not for its descriptors */
-#define REST_PAUSE_MS 1000 /* between tries to give pages back */
-#define END_MS        1000 /* that an arbiter is given to end by itself */
+#define REST_PAUSE_MS  1000 /* between tries to give pages back */
+#define OFFER_PAUSE_MS 1000 /* ... and to have the arbiter take what it could not */
+#define END_MS         1000 /* that an arbiter is given to end by itself */
 
 struct keeper {
 	struct keeper_spec spec;
@@ -66,6 +67,8 @@ struct keeper {
 	struct instant arbiter_started;
 	struct instant accept_from; /* no accept() before this */
 	struct instant rest_from;   /* no try to give pages back before this */
+	struct instant offer_from;  /* likewise to offer what was untaken */
+	uint32_t offered;           /* slots, of this round; all: there is none on */
 	uint32_t handed_over;       /* slots */
 	bool ready_said;            /* after all of them */
 	bool reloaded;              /* ... and the arbiter does not know */
@@ -157,6 +160,30 @@ hand_over(struct keeper *k)
 	mail = (struct channel_mail){ .msg = { .type = CHANNEL_READY } };
 	tell(k, &mail);
 	return false;
+}
+
+static bool
+is_offering(const struct keeper *k)
+{
+	return k->offered < k->vault.table->slots;
+}
+
+/* What the arbiter could not take, a session a turn. */
+static void
+offer_again(struct keeper *k)
+{
+	struct instant now = clock_now();
+	struct channel_mail mail;
+
+	if (!is_offering(k)) {
+		if (!k->vault.has_untaken || instant_before(now, k->offer_from))
+			return;
+		k->vault.has_untaken = false;
+		k->offered = 0;
+		k->offer_from = instant_add(now, OFFER_PAUSE_MS * NS_PER_MS);
+	}
+	if (vault_untaken_next(&k->vault, &k->offered, &mail))
+		tell(k, &mail);
 }
 
 /* --- New connections --- */
@@ -281,6 +308,8 @@ start_arbiter(struct keeper *k)
 	wire_refuse_fds(pair[0]);
 	k->channel = pair[0];
 	k->handed_over = 0;
+	k->offered = k->vault.table->slots;
+	k->vault.has_untaken = false;
 	pulse_begin(&k->pulse, clock_now());
 	k->ready_said = k->reloaded = false;
 }
@@ -567,6 +596,8 @@ is_quiet(struct keeper *k)
 		tell_reload(k);
 	} else if (pulse_is_due(&k->pulse, clock_now())) {
 		take_pulse(k);
+	} else {
+		offer_again(k);
 	}
 	return !k->mail_waits;
 }
@@ -589,7 +620,8 @@ wait_ms(const struct keeper *k, bool quiet)
 		return restart_pause_ms(k);
 	if (k->mail_waits && instant_before(clock_now(), k->mail_from))
 		return k->vault.ending > 0 ? 0 : MAIL_PAUSE_MS;
-	if (k->vault.ending > 0 || (k->channel != -1 && !quiet && !k->mail_waits))
+	if (k->vault.ending > 0 ||
+	    (k->channel != -1 && (!quiet || is_offering(k)) && !k->mail_waits))
 		return 0; /* there is more to give back, or to hand over */
 	if (instant_before(clock_now(), k->accept_from))
 		return ACCEPT_PAUSE_MS;
@@ -601,7 +633,8 @@ timeout_ms(const struct keeper *k, bool quiet)
 {
 	int ms = wait_ms(k, quiet);
 
-	if (k->vault.has_rest && (ms == -1 || ms > REST_PAUSE_MS))
+	if ((k->vault.has_rest || k->vault.has_untaken) &&
+	    (ms == -1 || ms > REST_PAUSE_MS))
 		return REST_PAUSE_MS;
 	return ms;
 }

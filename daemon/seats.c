@@ -13,6 +13,7 @@
  */
 #include "daemon/seats.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/queue.h>
@@ -22,6 +23,8 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+
+#include "daemon/log.h"
 
 struct seat {
 	TAILQ_ENTRY(seat) entry;
@@ -39,8 +42,12 @@ struct seats {
 	struct evconnlistener *listener;
 	struct event *next_turn;
 	unsigned int taken;      /* in this turn */
+	bool is_short;           /* the latest accept() failed */
 	TAILQ_HEAD(, seat) list; /* oldest first */
 };
+
+/* Of this process. libevent tells of a failed accept() with evhttp's argument, not ours. */
+static struct seats *watching;
 
 struct seats *
 seats_create(void)
@@ -50,6 +57,23 @@ seats_create(void)
 	if (s != NULL)
 		TAILQ_INIT(&s->list);
 	return s;
+}
+
+/* There is no descriptor for it, as a rule. It waits where it is; the loop would ask again at
+ * once, for ever. */
+static void
+seats_on_no_connection(struct evconnlistener *listener, void *evhttp)
+{
+	static const struct timeval pause = { 1, 0 };
+	struct seats *s = watching;
+
+	(void)evhttp;
+	if (!s->is_short)
+		log_errno("status", errno,
+		    "cannot accept a connection; trying again each second");
+	s->is_short = true;
+	evconnlistener_disable(listener);
+	event_add(s->next_turn, &pause);
 }
 
 /* A listener of libevent's accepts while there is anybody; who connects fast enough would
@@ -70,7 +94,11 @@ seats_watch(struct seats *s, struct event_base *base, struct evconnlistener *lis
 {
 	s->listener = listener;
 	s->next_turn = evtimer_new(base, seats_on_next_turn, s);
-	return s->next_turn != NULL ? 0 : -1;
+	if (s->next_turn == NULL)
+		return -1;
+	watching = s;
+	evconnlistener_set_error_cb(listener, seats_on_no_connection);
+	return 0;
 }
 
 static void
@@ -78,6 +106,7 @@ count_taken(struct seats *s)
 {
 	static const struct timeval at_once = { 0, 0 };
 
+	s->is_short = false;
 	if (s->taken++ == 0)
 		event_add(s->next_turn, &at_once);
 	if (s->taken == ACCEPTS_A_TURN)

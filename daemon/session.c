@@ -558,7 +558,7 @@ session_start(struct session *s)
 		event_add(s->on_pid, NULL);
 	if (s->state == SESSION_NEW)
 		event_add(s->later, &tv);
-	if (s->arbiter->spec.restarts > 0 && !s->arbiter->ready) {
+	if (s->resuming || (s->arbiter->spec.restarts > 0 && !s->arbiter->ready)) {
 		proto_init(&msg, PROTO_RESTARTED);
 		session_send(s, &msg);
 	}

@@ -162,8 +162,8 @@ read_command(pid_t pid, char command[CHANNEL_COMMAND])
 	close(fd);
 }
 
-static void
-session_mail(const struct vault *v, uint32_t slot, struct channel_mail *mail)
+void
+vault_session_mail(const struct vault *v, uint32_t slot, struct channel_mail *mail)
 {
 	const struct slot *s = &v->table->slot[slot];
 	const struct holding *h = &v->holdings[slot];
@@ -193,14 +193,15 @@ session_mail(const struct vault *v, uint32_t slot, struct channel_mail *mail)
 }
 
 bool
-vault_next(const struct vault *v, uint32_t *slotp, struct channel_mail *mail)
+vault_next(struct vault *v, uint32_t *slotp, struct channel_mail *mail)
 {
 	while (*slotp < v->table->slots) {
 		uint32_t slot = (*slotp)++;
 
 		if (!has_session(v, slot))
 			continue;
-		session_mail(v, slot, mail);
+		v->holdings[slot].untaken = v->holdings[slot].untaken_said = false;
+		vault_session_mail(v, slot, mail);
 		return true;
 	}
 	return false;
@@ -269,7 +270,7 @@ vault_admit(struct vault *v, int sock, struct channel_mail *mail)
 	s->pinned = 0;
 	atomic_store(&s->state, SLOT_SESSION);
 	v->sessions++;
-	session_mail(v, i, mail);
+	vault_session_mail(v, i, mail);
 	return 0;
 }
 
@@ -317,10 +318,13 @@ free_slot(struct vault *v, struct slot *s, struct holding *h)
 /* To unmap a gigabyte takes a quarter of a second, for which nobody else would be served. So
  * each turn of the loop gives back a slice; and as it pins no more than one, what the arbiter
  * counts as gone is never in the way of what it grants. */
-static void
-end_session(struct vault *v, struct slot *s, struct holding *h)
+void
+vault_end_session(struct vault *v, uint32_t slot)
 {
-	unstore(v, (uint32_t)(h - v->holdings));
+	struct slot *s = &v->table->slot[slot];
+	struct holding *h = &v->holdings[slot];
+
+	unstore(v, slot);
 	close_fd(h->sock);
 	close_fd(h->pidfd);
 	h->sock = h->pidfd = -1;
@@ -633,6 +637,7 @@ is_request(const struct vault *v, const struct channel_msg *m)
 	case CHANNEL_UNPIN:
 	case CHANNEL_AUDIT:
 	case CHANNEL_WELCOME:
+	case CHANNEL_UNTAKEN:
 	case CHANNEL_END:
 		return m->slot < v->table->slots;
 	case CHANNEL_SESSION:
@@ -676,8 +681,11 @@ obey(struct vault *v, struct slot *s, const struct channel_msg *m,
 	case CHANNEL_WELCOME:
 		answer(mail, CHANNEL_UNWELCOMED, m, s, welcome(v, s, m));
 		return mail->msg.error != 0 ? VAULT_ANSWER : VAULT_QUIET;
+	case CHANNEL_UNTAKEN:
+		vault_untaken(v, m->slot, m->error);
+		return VAULT_QUIET;
 	default: /* END: is_request() knows no other */
-		end_session(v, s, h);
+		vault_end_session(v, m->slot);
 		return VAULT_QUIET;
 	}
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "daemon/channel.h"
+#include "daemon/clock.h"
 #include "daemon/foreign.h"
 #include "daemon/heap.h"
 #include "daemon/table.h"
@@ -26,6 +27,8 @@ struct holding {
 	struct heap heap;
 	unsigned int stored;    /* descriptors in the store; 0: it ends with us */
 	bool unwelcome;         /* its client could not be sent its memory */
+	bool untaken;           /* the arbiter could not serve it; it comes again */
+	bool untaken_said;      /* in the log, of this arbiter */
 	struct foreign foreign; /* of a SLOT_FOREIGN */
 };
 
@@ -50,7 +53,9 @@ struct vault {
 	uint64_t longest;    /* memory that a section has ever allowed, bytes */
 	uint64_t unreturned; /* times that pages could not be given back */
 	bool has_rest;       /* there are such */
-	uint64_t locked;     /* bytes, all pools and ledgers */
+	bool has_untaken;    /* sessions that came back since the last round of them */
+	struct instant untaken_said; /* ... and when the log was told of one */
+	uint64_t locked;             /* bytes, all pools and ledgers */
 };
 
 /** vault_init() - an empty one, or that of an earlier keeper if the store has it: then all
@@ -96,7 +101,20 @@ uint32_t vault_pools(const struct vault *v);
 /** vault_end_foreign() - let go of those whose processes are gone */
 void vault_end_foreign(struct vault *v);
 
+/** vault_untaken_next() - the SESSION of the first one from *@slotp on that the arbiter could
+ * not serve, to be tried again; *@slotp is moved beyond it, and those on the way whose
+ * processes are gone end; false: there is none (vault_untaken.c) */
+bool vault_untaken_next(struct vault *v, uint32_t *slotp, struct channel_mail *mail);
+
 /* Between the vault's own files. */
+
+/** vault_untaken() - the arbiter cannot serve the session in @slot now, for @error */
+void vault_untaken(struct vault *v, uint32_t slot, int error);
+/** vault_end_session() - it is over: connection and pool go, the latter slice by slice */
+void vault_end_session(struct vault *v, uint32_t slot);
+/** vault_session_mail() - the SESSION of @slot, which has one */
+void vault_session_mail(
+    const struct vault *v, uint32_t slot, struct channel_mail *mail);
 
 /** vault_create_tables() - table and records, empty and in the store; 0 or a negative
  * errno */
@@ -110,6 +128,6 @@ int vault_adopt(struct vault *v);
 void vault_forget_unwelcomed(struct vault *v);
 /** vault_next() - the SESSION of the first slot in use from *@slotp on, which is moved beyond
  * it; false: there is none */
-bool vault_next(const struct vault *v, uint32_t *slotp, struct channel_mail *mail);
+bool vault_next(struct vault *v, uint32_t *slotp, struct channel_mail *mail);
 
 #endif

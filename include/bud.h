@@ -124,7 +124,7 @@ typedef void bud_granted_fn(void *buf, int error, void *arg);
  *
  * Return: 0; -ENOENT or -ECONNREFUSED (no budd at that socket), -EACCES, -ENOMEM or
  * -ENOSPC (the base does not fit into the host's wall), -EUSERS (too many clients),
- * -EPROTONOSUPPORT (a budd of another version), -ETIMEDOUT, -EINVAL, -ENAMETOOLONG
+ * -EPROTONOSUPPORT (a budd of another version), -ETIMEDOUT, -EINVAL, -ENAMETOOLONG, -EMFILE
  */
 int bud_open(struct bud_pool **poolp, const struct bud_config *config);
 

@@ -56,12 +56,13 @@ wire_send(int sock, const void *msg, size_t size, const int *fds, unsigned int n
 	return n == -1 ? wire_error(errno) : 0;
 }
 
-/* Collects what came into @fds; closes what there is no room for. */
-static bool
+/* Collects what came into @fds; closes what there is no room for. The kernel says MSG_CTRUNC if
+ * more were sent than @control holds, and also if we may not have as many. */
+static int
 take_fds(struct msghdr *h, int *fds, unsigned int nfds)
 {
+	bool truncated = (h->msg_flags & MSG_CTRUNC) != 0, unasked = false;
 	unsigned int got = 0;
-	bool ok = (h->msg_flags & MSG_CTRUNC) == 0;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
 		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -76,11 +77,13 @@ take_fds(struct msghdr *h, int *fds, unsigned int nfds)
 				fds[got++] = fd;
 			} else {
 				close(fd);
-				ok = false;
+				unasked = true;
 			}
 		}
 	}
-	return ok;
+	if (unasked || (truncated && (nfds == 0 || got == WIRE_FDS_MAX)))
+		return WIRE_E_BAD;
+	return truncated ? WIRE_E_NOFDS : 0;
 }
 
 static void
@@ -102,8 +105,8 @@ wire_recv(int sock, void *msg, size_t size, size_t *lenp, int *fds, unsigned int
 		.msg_iovlen = 1,
 		.msg_control = nfds > 0 ? control.bytes : NULL,
 		.msg_controllen = nfds > 0 ? sizeof(control.bytes) : 0 };
-	bool ok;
 	ssize_t n;
+	int r;
 
 	assert(nfds <= WIRE_FDS_MAX);
 	for (unsigned int i = 0; i < nfds; i++)
@@ -115,13 +118,16 @@ wire_recv(int sock, void *msg, size_t size, size_t *lenp, int *fds, unsigned int
 	while (n == -1 && (errno == EINTR || errno == ECONNRESET));
 	if (n == -1)
 		return wire_error(errno);
-	ok = take_fds(&h, fds, nfds) && (h.msg_flags & MSG_TRUNC) == 0;
-	if (n == 0 || !ok) {
+	r = take_fds(&h, fds, nfds);
+	if ((h.msg_flags & MSG_TRUNC) != 0)
+		r = WIRE_E_BAD;
+	if (n == 0)
+		r = r == 0 ? WIRE_E_CLOSED : WIRE_E_BAD;
+	if (r != 0)
 		drop_fds(fds, nfds);
-		return n == 0 && ok ? WIRE_E_CLOSED : WIRE_E_BAD;
-	}
-	*lenp = (size_t)n;
-	return 0;
+	if (r == 0 || r == WIRE_E_NOFDS)
+		*lenp = (size_t)n;
+	return r;
 }
 
 void

@@ -16,6 +16,7 @@
 #define WIRE_E_BAD \
 	3 /* larger than the buffer, or descriptors that were not expected \
 			 */
+#define WIRE_E_NOFDS 4 /* we may have no more descriptors (RLIMIT_NOFILE) */
 
 /**
  * wire_send() - send one record; does not wait, raises no SIGPIPE
@@ -35,8 +36,9 @@ int wire_send(
  * @nfds:	most descriptors that are welcome, 0..WIRE_FDS_MAX; more are closed and
  *		WIRE_E_BAD
  *
- * Return: 0, WIRE_E_AGAIN, WIRE_E_CLOSED, WIRE_E_BAD, or a negative errno; no
- * descriptor is received unless 0 is returned
+ * Return: 0, WIRE_E_AGAIN, WIRE_E_CLOSED, WIRE_E_BAD, WIRE_E_NOFDS, or a negative errno; no
+ * descriptor is received unless 0 is returned. With WIRE_E_NOFDS there is all else, and what
+ * came of the descriptors is closed
  */
 int wire_recv(
     int sock, void *msg, size_t size, size_t *lenp, int *fds, unsigned int nfds);

@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/client_process.h"
@@ -76,7 +79,9 @@ is_clear(int error)
 	case EMFILE:
 	case ENFILE:
 	case ENOSPC:
+	case EUSERS:
 	case EPERM:
+	case ECANCELED:
 	case ENOTCONN:
 	case ECONNREFUSED:
 	case ECONNRESET:
@@ -226,6 +231,7 @@ static const struct fault each[] = {
 	{ "sendmsg: ENOBUFS", FAULT_SENDMSG, false, ENOBUFS },
 	{ "arbiter's calloc: ENOMEM", FAULT_CALLOC, true, ENOMEM },
 	{ "arbiter's mmap: ENOMEM", FAULT_MMAP, true, ENOMEM },
+	{ "arbiter's descriptors: EMFILE", FAULT_DESCRIPTORS, true, EMFILE },
 	{ "arbiter's recvmsg: EINTR", FAULT_RECVMSG, true, EINTR },
 	{ "arbiter's recvmsg: EAGAIN", FAULT_RECVMSG, true, EAGAIN },
 	{ "arbiter's sendmsg: EINTR", FAULT_SENDMSG, true, EINTR },
@@ -262,6 +268,7 @@ static const struct fault lasting[] = {
 	{ "ftruncate: ENOSPC", FAULT_FTRUNCATE, false, ENOSPC },
 	{ "arbiter's calloc: ENOMEM", FAULT_CALLOC, true, ENOMEM },
 	{ "arbiter's mmap: ENOMEM", FAULT_MMAP, true, ENOMEM },
+	{ "arbiter's descriptors: EMFILE", FAULT_DESCRIPTORS, true, EMFILE },
 };
 
 START_TEST(a_call_may_fail_for_good)
@@ -336,6 +343,184 @@ START_TEST(pages_that_could_not_be_given_back_go_later)
 }
 END_TEST
 
+/* --- An arbiter that cannot take over what there is --- */
+
+/* What budd has to grow for. */
+static void
+ask_while_nobody_hears(struct client *me, void *arg)
+{
+	struct bud_pool *pool = open_pool(&d, "victim");
+	void *buf = bud_alloc(pool, CHUNK, 0);
+
+	(void)arg;
+	must(buf != NULL);
+	paint(buf, CHUNK, 7);
+	client_say(me, "open");
+	client_wait(me, "ask");
+	must(bud_alloc(pool, CHUNK, 50) == NULL && errno == ETIMEDOUT);
+	client_say(me, "not in time");
+	must(bud_alloc(pool, CHUNK, PATIENCE_MS) != NULL);
+	must(painted(buf, CHUNK, 7));
+	bud_close(pool);
+}
+
+static void
+die_while_nobody_looks(struct client *me, void *arg)
+{
+	(void)arg;
+	must(bud_alloc(open_pool(&d, "victim"), CHUNK, 0) != NULL);
+	client_say(me, "open");
+	client_wait(me, "never");
+}
+
+/* They keep their memory, are served when there is room, and leave nothing if they end before
+ * that. New ones are refused. */
+START_TEST(pools_that_cannot_be_taken_over_are_taken_later)
+{
+	static const struct fault f = { "arbiter's descriptors: EMFILE",
+		FAULT_DESCRIPTORS, true, EMFILE };
+	struct client asks = { 0 }, dies = { 0 };
+	struct bud_pool *pool;
+	uint64_t locked;
+
+	client_run(&asks, ask_while_nobody_hears, NULL);
+	client_run(&dies, die_while_nobody_looks, NULL);
+	client_wait(&asks, "open");
+	client_wait(&dies, "open");
+	locked = daemon_locked(&d);
+	arm(&f, 1, true);
+	ck_assert_int_eq(kill(daemon_arbiter(&d), SIGKILL), 0);
+	eventually(daemon_log_contains(&d, "cannot be served; it stays locked"));
+	ck_assert_int_eq(try_open(&pool), -EUSERS);
+	client_say(&asks, "ask");
+	client_wait(&asks, "not in time");
+	ck_assert_uint_eq(daemon_locked(&d), locked);
+	client_kill(&dies);
+	eventually(geteuid() != 0 || daemon_locked(&d) < locked);
+	disarm();
+	client_join(&asks);
+	ck_assert(daemon_log_contains(&d, "victim is served again"));
+	expect_recovery(&f, 1);
+}
+END_TEST
+
+/* Those of its beginning end the arbiter, and the next one begins; those of a pool, no pool. */
+START_TEST(each_allocation_of_taking_over_may_fail_once)
+{
+	static const struct fault f = { "the next arbiter's calloc: ENOMEM",
+		FAULT_CALLOC, true, ENOMEM };
+	unsigned int fired = 1;
+	uint32_t nth = 0;
+
+	while (fired > 0 && nth < NTH_MAX) {
+		pid_t arbiter = daemon_arbiter(&d);
+
+		arm(&f, ++nth, false);
+		ck_assert_int_eq(kill(arbiter, SIGKILL), 0);
+		eventually(daemon_arbiter(&d) > 0 && daemon_arbiter(&d) != arbiter);
+		daemon_expect_same(&d, &before);
+		fired = disarm();
+	}
+	ck_assert_uint_gt(nth, 1);
+	ck_assert_uint_eq(fired, 0);
+	ck_assert_double_eq(daemon_figure(&d, "pools.0.id"), 1);
+	eventually(live() == 0); /* so many deaths have it refuse for a second */
+	printf("%s: %u failed\n", f.name, nth - 1);
+}
+END_TEST
+
+/* --- An arbiter that may have no more descriptors --- */
+
+static int
+ask_for_status(void)
+{
+	static const char get[] = "GET /v1/status HTTP/1.0\r\n\r\n";
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct timeval patience = { PATIENCE_MS / 1000, 0 };
+	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strlcpy(at.sun_path, d.status, sizeof(at.sun_path));
+	ck_assert_int_eq(connect(sock, (struct sockaddr *)&at, sizeof(at)), 0);
+	ck_assert_int_eq(send(sock, get, sizeof(get) - 1, 0), sizeof(get) - 1);
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	return sock;
+}
+
+static void
+expect_status(int sock)
+{
+	char answer[9] = "";
+
+	ck_assert_int_eq(recv(sock, answer, 8, MSG_WAITALL), 8);
+	ck_assert_str_eq(answer, "HTTP/1.0");
+	close(sock);
+}
+
+/* Of a processor, in hundredths of a second. */
+static unsigned long
+arbiter_time(void)
+{
+	unsigned long user = 0, system = 0;
+	char path[32];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)daemon_arbiter(&d));
+	ck_assert_ptr_nonnull(f = fopen(path, "re"));
+	ck_assert_int_eq(
+	    fscanf(f,
+		"%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+		&user, &system),
+	    2);
+	fclose(f);
+	return user + system;
+}
+
+/* Who connected to the status socket is not asked after all the time. */
+static void
+expect_rest(int ms)
+{
+	unsigned long since = arbiter_time();
+	int64_t until = now_ms() + ms;
+
+	while (now_ms() < until)
+		nap();
+	ck_assert_uint_lt(arbiter_time() - since, (unsigned long)ms / 20);
+}
+
+START_TEST(an_arbiter_at_its_limit_of_descriptors_refuses_and_goes_on)
+{
+	pid_t arbiter = daemon_arbiter(&d);
+	struct bud_pool *pools[16];
+	struct rlimit limit, few;
+	unsigned int n = 0;
+	int r, status[3];
+
+	if (prlimit(arbiter, RLIMIT_NOFILE, NULL, &limit) == -1 &&
+	    skip("another process's limits may not be read"))
+		return;
+	few = (struct rlimit){ before.arbiter_fds + 4, limit.rlim_max };
+	ck_assert_int_eq(prlimit(arbiter, RLIMIT_NOFILE, &few, NULL), 0);
+	while ((r = try_open(&pools[n])) == 0)
+		ck_assert_uint_lt(++n, SIZEOF_ARRAY(pools));
+	ck_assert_int_eq(r, -EUSERS);
+	ck_assert(daemon_log_contains(&d, "no descriptors left"));
+	for (size_t i = 0; i < SIZEOF_ARRAY(status); i++)
+		status[i] = ask_for_status();
+	eventually(daemon_log_contains(&d, "cannot accept a connection"));
+	expect_rest(500);
+	ck_assert_uint_gt(n, 0);
+	for (size_t i = 0; i < BUFS; i++) /* and it serves those it has */
+		ck_assert_ptr_nonnull(bud_alloc(pools[0], CHUNK, PATIENCE_MS));
+	ck_assert_int_eq(prlimit(arbiter, RLIMIT_NOFILE, &limit, NULL), 0);
+	for (size_t i = 0; i < SIZEOF_ARRAY(status); i++)
+		expect_status(status[i]);
+	while (n > 0)
+		bud_close(pools[--n]);
+	expect_recovery(&(struct fault){ .name = "descriptors of the arbiter" }, 1);
+	ck_assert_int_eq(daemon_arbiter(&d), arbiter);
+}
+END_TEST
+
 /* --- No arbiter can be started --- */
 
 static const struct fault starting[] = {
@@ -368,6 +553,9 @@ main(void)
 	tcase_add_loop_test(t, each_call_may_fail_once, 0, SIZEOF_ARRAY(each));
 	tcase_add_loop_test(t, a_call_may_fail_for_good, 0, SIZEOF_ARRAY(lasting));
 	tcase_add_test(t, pages_that_could_not_be_given_back_go_later);
+	tcase_add_test(t, pools_that_cannot_be_taken_over_are_taken_later);
+	tcase_add_test(t, each_allocation_of_taking_over_may_fail_once);
+	tcase_add_test(t, an_arbiter_at_its_limit_of_descriptors_refuses_and_goes_on);
 	tcase_add_loop_test(t, an_arbiter_that_cannot_be_started_is_tried_again, 0,
 	    SIZEOF_ARRAY(starting));
 	suite_add_tcase(suite, t);

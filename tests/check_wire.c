@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -249,6 +250,57 @@ START_TEST(one_descriptor_too_many_costs_them_all)
 }
 END_TEST
 
+static int
+highest_fd(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	const struct dirent *e;
+	int highest = 0;
+
+	ck_assert_ptr_nonnull(d);
+	while ((e = readdir(d)) != NULL)
+		highest = atoi(e->d_name) > highest ? atoi(e->d_name) : highest;
+	closedir(d);
+	return highest;
+}
+
+/* Return: the lowest that is free; there is no other below it, and all above are free */
+static int
+fill_gaps(void)
+{
+	int highest = highest_fd(), fd;
+
+	while ((fd = dup(0)) <= highest)
+		ck_assert_int_ne(fd, -1);
+	close(fd);
+	return fd;
+}
+
+/* All or none; the bytes are there, and the next record is as ever. */
+START_TEST(descriptors_beyond_our_limit_are_missed_and_the_rest_is_there)
+{
+	int lowest = fill_gaps(), held = count_fds(), got[2];
+	struct rlimit limit, few;
+	char buf[4];
+	size_t len;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (int room = 0; room <= 2; room++) {
+		send_raw("abc", 3, 2);
+		few = (struct rlimit){ (rlim_t)(lowest + room), limit.rlim_max };
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+		ck_assert_int_eq(receive(buf, sizeof(buf), &len, got, 2),
+		    room == 2 ? 0 : WIRE_E_NOFDS);
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		ck_assert_uint_eq(len, 3);
+		ck_assert_int_eq(memcmp(buf, "abc", 3), 0);
+		ck_assert_int_eq(got[0] != -1, room == 2);
+		ck_assert_int_eq(got[1] != -1, room == 2);
+		ck_assert_int_eq(count_fds(), held + (room == 2 ? 2 : 0));
+	}
+}
+END_TEST
+
 START_TEST(a_truncated_record_costs_its_descriptors)
 {
 	int got[2];
@@ -341,6 +393,8 @@ suite(void)
 	tcase_add_test(t, the_most_descriptors_that_the_wire_carries_arrive);
 	tcase_add_test(t, descriptors_that_nobody_expects_are_closed);
 	tcase_add_test(t, one_descriptor_too_many_costs_them_all);
+	tcase_add_test(
+	    t, descriptors_beyond_our_limit_are_missed_and_the_rest_is_there);
 	tcase_add_test(t, a_truncated_record_costs_its_descriptors);
 	tcase_add_test(t, an_empty_record_costs_its_descriptors);
 	tcase_add_test(t, bad_records_do_not_disturb_the_next_one);

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -58,7 +59,6 @@ WRAP(int, -1, FAULT_MLOCK, mlock2, (const void *p, size_t size, unsigned int fla
 WRAP(void *, MAP_FAILED, FAULT_MMAP, mmap,
     (void *p, size_t size, int prot, int flags, int fd, off_t at), (p, size, prot, flags, fd, at))
 WRAP(int, -1, FAULT_POLL, poll, (struct pollfd *fds, nfds_t n, int ms), (fds, n, ms))
-WRAP(ssize_t, -1, FAULT_RECVMSG, recvmsg, (int fd, struct msghdr *h, int flags), (fd, h, flags))
 WRAP(ssize_t, -1, FAULT_SENDMSG, sendmsg, (int fd, const struct msghdr *h, int flags),
     (fd, h, flags))
 WRAP(int, -1, FAULT_SOCKETPAIR, socketpair, (int domain, int type, int protocol, int pair[2]),
@@ -78,6 +78,34 @@ __wrap_fcntl(int fd, int cmd, ...)
 	arg = va_arg(ap, long);
 	va_end(ap);
 	return fails(FAULT_FCNTL) ? -1 : __real_fcntl(fd, cmd, arg);
+}
+
+ssize_t __real_recvmsg(int fd, struct msghdr *h, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *h, int flags);
+
+/* As the kernel treats who may have no more. */
+static void
+lose_descriptors(struct msghdr *h)
+{
+	const struct cmsghdr *c = CMSG_FIRSTHDR(h);
+	int fd;
+
+	for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(fd); i++) {
+		memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+		close(fd);
+	}
+	h->msg_controllen = 0;
+	h->msg_flags |= MSG_CTRUNC;
+}
+
+ssize_t
+__wrap_recvmsg(int fd, struct msghdr *h, int flags)
+{
+	ssize_t n = fails(FAULT_RECVMSG) ? -1 : __real_recvmsg(fd, h, flags);
+
+	if (n > 0 && CMSG_FIRSTHDR(h) != NULL && fails(FAULT_DESCRIPTORS))
+		lose_descriptors(h);
+	return n;
 }
 
 pid_t __real_fork(void);

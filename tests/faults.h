@@ -18,6 +18,7 @@ enum fault_call {
 	FAULT_NONE,
 	FAULT_ACCEPT,
 	FAULT_CALLOC,
+	FAULT_DESCRIPTORS, /* that come with a message: there is no room for them */
 	FAULT_FALLOCATE,
 	FAULT_FCHMOD,
 	FAULT_FCNTL,

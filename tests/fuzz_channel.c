@@ -176,6 +176,19 @@ hand_over(void)
 	must(n == vault.sessions - vault.ending);
 }
 
+/* What an arbiter could not take comes again, once each time. */
+static void
+offer_again(void)
+{
+	struct channel_mail mail;
+	uint32_t slot = 0;
+
+	while (vault_untaken_next(&vault, &slot, &mail))
+		must(mail.msg.type == CHANNEL_SESSION && mail.nfds == 3);
+	slot = 0;
+	must(!vault_untaken_next(&vault, &slot, &mail));
+}
+
 /* --- Clients --- */
 
 static struct party
@@ -224,7 +237,7 @@ stuff(const struct party *p)
 
 static const enum channel_type requests[] = { CHANNEL_CREATE, CHANNEL_PIN,
 	CHANNEL_UNPIN, CHANNEL_AUDIT, CHANNEL_WELCOME, CHANNEL_END, CHANNEL_PIN,
-	CHANNEL_PIN };
+	CHANNEL_UNTAKEN };
 
 static const uint32_t edges[] = { 0x7f, 0x80, 0x3fff, 0x4000, CHUNKS_MAX - 8,
 	CHUNKS_MAX - 1, CHUNKS_MAX, CHUNKS_MAX + 1, 0x7fffffff, 0x80000000, 0xfffffff8,
@@ -308,6 +321,7 @@ step(struct program *in)
 		return;
 	case 11:
 		vault_end_slice(&vault);
+		offer_again();
 		return;
 	case 12:
 		vault_forget_unwelcomed(&vault);

@@ -162,7 +162,7 @@ about(const struct known *k, enum channel_type type)
 }
 
 static const enum channel_type requests[] = { CHANNEL_CREATE, CHANNEL_PIN,
-	CHANNEL_UNPIN, CHANNEL_AUDIT, CHANNEL_WELCOME, CHANNEL_END };
+	CHANNEL_UNPIN, CHANNEL_AUDIT, CHANNEL_WELCOME, CHANNEL_UNTAKEN, CHANNEL_END };
 #define REQUESTS (sizeof(requests) / sizeof(requests[0]))
 
 /* --- What makes no sense --- */
@@ -281,7 +281,7 @@ static void
 numbers(void)
 {
 	for (uint32_t i = 0; i < count; i++)
-		for (size_t t = 0; known[i].is_prey && t < REQUESTS - 2; t++)
+		for (size_t t = 0; known[i].is_prey && t < REQUESTS - 3; t++)
 			edges_of(&known[i], requests[t]);
 	settle(&known[0]);
 }
@@ -312,7 +312,8 @@ say_anything(void)
 	for (size_t i = 0; i < sizeof(msg); i++)
 		bytes[i] = (unsigned char)random();
 	msg.type = requests[(uint32_t)random() % REQUESTS];
-	if (msg.type == CHANNEL_END && random() % 50 != 0)
+	if ((msg.type == CHANNEL_END || msg.type == CHANNEL_UNTAKEN) &&
+	    random() % 50 != 0)
 		msg.type = CHANNEL_PIN;
 	msg.id = k->session.id + (k->is_prey ? 0 : 1 + (uint32_t)random() % 1000000);
 	msg.slot = k->session.slot;
