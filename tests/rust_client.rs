@@ -15,7 +15,9 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 const CHUNK: usize = 256 * 1024;
+const EBUSY: i32 = 16;
 const EMSGSIZE: i32 = 90;
+const ECANCELED: i32 = 125;
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
 fn ok(what: &str, holds: bool) {
@@ -97,6 +99,68 @@ fn growth_is_told() {
     ok("rust: a closure is told of growth", grown >= CHUNK as u64);
 }
 
+type Outcome<'a> = std::io::Result<bud::Buffer<'a>>;
+
+/// How it ends, within half a minute.
+fn end_of<'a, F: FnMut(u32, u64)>(
+    watch: &mut bud::Watch<F>,
+    request: &mut bud::Request<'a>,
+) -> Option<Outcome<'a>> {
+    let end = Instant::now() + Duration::from_secs(30);
+
+    while Instant::now() < end {
+        watch.dispatch().unwrap();
+        if let Some(outcome) = request.result() {
+            return Some(outcome);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    None
+}
+
+fn requests_end(pool: &Pool) {
+    let mut watch = pool.watch(0, |_, _| ()).unwrap();
+    let mut all: Vec<_> = (0..4).map(|_| pool.alloc(CHUNK, NOW).unwrap()).collect();
+    let errno = |r: Option<Outcome>| r.unwrap().err().and_then(|e| e.raw_os_error());
+    let kind = |r: Option<Outcome>| r.unwrap().err().map(|e| e.kind());
+
+    let mut first = pool.request(CHUNK, None).unwrap();
+    let mut late = pool.request(CHUNK, None).unwrap();
+    watch.dispatch().unwrap();
+    ok("rust: a request waits at the wall", first.result().is_none());
+    all.pop();
+    let mut buf = end_of(&mut watch, &mut first).unwrap().unwrap();
+    buf.fill(9);
+    ok("rust: ... and is granted when another drops a buffer", buf.len() == CHUNK);
+    ok("rust: ... once", first.result().is_none() && first.cancel().is_err());
+    late.cancel().unwrap();
+    ok("rust: a request is cancelled", errno(end_of(&mut watch, &mut late)) == Some(ECANCELED));
+    let mut now = pool.request(CHUNK, NOW).unwrap();
+    ok("rust: ... refused", kind(end_of(&mut watch, &mut now)) == Some(ErrorKind::WouldBlock));
+    let mut soon = pool.request(CHUNK, Some(Duration::from_millis(5))).unwrap();
+    ok("rust: ... too late", kind(end_of(&mut watch, &mut soon)) == Some(ErrorKind::TimedOut));
+    let large = pool.request(1 << 40, None).err().and_then(|e| e.raw_os_error());
+    ok("rust: ... or wrong at once", large == Some(EMSGSIZE));
+    drop(pool.request(CHUNK, None).unwrap()); // while it waits
+    drop(buf);
+    drop(all);
+    drop(pool.request(CHUNK, None).unwrap()); // granted, and nobody was told
+    let told = pool.request(CHUNK, None).unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while pool.stat().unwrap().used != CHUNK as u64 && Instant::now() < end {
+        watch.dispatch().unwrap();
+    }
+    watch.dispatch().unwrap();
+    let used = pool.stat().unwrap().used;
+    ok("rust: one that was granted and not looked at has its buffer", used == CHUNK as u64);
+    drop(told);
+    ok("rust: ... and gives it back when it is dropped", pool.stat().unwrap().used == 0);
+    let busy = pool.watch(0, |_, _| ()).err().and_then(|e| e.raw_os_error());
+    ok("rust: there is one watch at a time", busy == Some(EBUSY));
+    drop(watch);
+    ok("rust: ... and another afterwards", pool.watch(0, |_, _| ()).is_ok());
+}
+
 fn main() {
     let pool = Pool::open("default", None).unwrap();
 
@@ -106,5 +170,6 @@ fn main() {
     sockets_take_slices(&pool);
     errors_are_errors(&pool);
     who_waits_is_served(&pool);
+    requests_end(&pool);
     growth_is_told();
 }

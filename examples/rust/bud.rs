@@ -18,7 +18,11 @@ use std::io::{Error, Result};
 use std::ops::{Deref, DerefMut};
 use std::os::raw::{c_char, c_int, c_uint};
 use std::os::unix::io::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+const EBUSY: i32 = 16;
 
 #[repr(C)]
 struct RawConfig {
@@ -54,6 +58,12 @@ struct RawPool {
     _private: [u8; 0],
 }
 
+#[repr(C)]
+struct RawRequest {
+    _private: [u8; 0],
+}
+
+type GrantedFn = extern "C" fn(buf: *mut c_void, error: c_int, arg: *mut c_void);
 type EventFn = extern "C" fn(event: c_uint, bytes: u64, arg: *mut c_void);
 
 #[link(name = "bud")]
@@ -62,6 +72,16 @@ extern "C" {
     fn bud_close(pool: *mut RawPool);
     fn bud_alloc(pool: *mut RawPool, size: usize, timeout_ms: c_int) -> *mut c_void;
     fn bud_free(pool: *mut RawPool, buf: *mut c_void);
+    fn bud_request(
+        pool: *mut RawPool,
+        size: usize,
+        timeout_ms: c_int,
+        flags: c_uint,
+        granted: GrantedFn,
+        arg: *mut c_void,
+        request: *mut *mut RawRequest,
+    ) -> c_int;
+    fn bud_cancel(request: *mut RawRequest) -> c_int;
     fn bud_stat(pool: *mut RawPool, stat: *mut Stat) -> c_int;
     fn bud_fd(pool: *mut RawPool) -> c_int;
     fn bud_dispatch(pool: *mut RawPool) -> c_int;
@@ -97,6 +117,7 @@ fn milliseconds(timeout: Option<Duration>) -> c_int {
 
 pub struct Pool {
     raw: *mut RawPool,
+    watched: AtomicBool,
 }
 
 // bud.h: a pool serves all threads of the process that opened it.
@@ -119,7 +140,7 @@ impl Pool {
         };
         let mut raw = std::ptr::null_mut();
         check(unsafe { bud_open(&mut raw, &config) })?;
-        Ok(Pool { raw })
+        Ok(Pool { raw, watched: AtomicBool::new(false) })
     }
 
     pub fn alloc(&self, size: usize, timeout: Option<Duration>) -> Result<Buffer<'_>> {
@@ -136,7 +157,7 @@ impl Pool {
         Ok(stat)
     }
 
-    /// A descriptor to poll for reading; then dispatch().
+    /// A descriptor to poll for reading; then the watch's dispatch().
     pub fn fd(&self) -> Result<RawFd> {
         check(unsafe { bud_fd(self.raw) })
     }
@@ -148,7 +169,8 @@ impl Drop for Pool {
     }
 }
 
-/// Who is told of a pool's events, from dispatch(). Ends with the watch.
+/// Who is told of a pool's events, and calls back for them and for its requests: there is one
+/// at a time, so that no other thread does. Ends when it is dropped.
 pub struct Watch<'a, F: FnMut(u32, u64)> {
     pool: &'a Pool,
     told: Box<F>,
@@ -164,17 +186,20 @@ extern "C" fn on_event<F: FnMut(u32, u64)>(event: c_uint, bytes: u64, arg: *mut 
 }
 
 impl Pool {
-    /// At most one at a time: the last one holds.
+    /// mask: 0 if it is for requests alone. EBUSY if there is one already.
     pub fn watch<F: FnMut(u32, u64)>(&self, mask: u32, told: F) -> Result<Watch<'_, F>> {
-        let mut told = Box::new(told);
-        let arg: *mut F = &mut *told;
+        if self.watched.swap(true, Ordering::AcqRel) {
+            return Err(Error::from_raw_os_error(EBUSY));
+        }
+        let mut watch = Watch { pool: self, told: Box::new(told) };
+        let arg: *mut F = &mut *watch.told;
         check(unsafe { bud_watch(self.raw, mask, Some(on_event::<F>), arg.cast()) })?;
-        Ok(Watch { pool: self, told })
+        Ok(watch)
     }
 }
 
 impl<F: FnMut(u32, u64)> Watch<'_, F> {
-    /// Calls back for what has happened; does not wait.
+    /// Calls back for what has happened, and lets requests know how they ended; does not wait.
     pub fn dispatch(&mut self) -> Result<c_int> {
         check(unsafe { bud_dispatch(self.pool.raw) })
     }
@@ -183,6 +208,89 @@ impl<F: FnMut(u32, u64)> Watch<'_, F> {
 impl<F: FnMut(u32, u64)> Drop for Watch<'_, F> {
     fn drop(&mut self) {
         unsafe { bud_watch(self.pool.raw, 0, None, std::ptr::null_mut()) };
+        self.pool.watched.store(false, Ordering::Release);
+    }
+}
+
+enum Outcome {
+    Waits,
+    Ended(*mut c_void, c_int),
+    Dropped,
+}
+
+/// What a request shares with libbud until that has called back, which it does once.
+struct Asked {
+    pool: *mut RawPool,
+    outcome: Mutex<Outcome>,
+}
+
+extern "C" fn on_granted(buf: *mut c_void, error: c_int, arg: *mut c_void) {
+    let asked = unsafe { Arc::from_raw(arg as *const Asked) };
+    let mut outcome = asked.outcome.lock().unwrap();
+
+    if let Outcome::Dropped = *outcome {
+        unsafe { bud_free(asked.pool, buf) }; // NULL is fine
+    } else {
+        *outcome = Outcome::Ended(buf, error);
+    }
+}
+
+/// A buffer that was asked for and may come later. Dropped, it is cancelled.
+pub struct Request<'a> {
+    pool: &'a Pool,
+    raw: *mut RawRequest,
+    size: usize,
+    asked: Arc<Asked>,
+}
+
+impl Pool {
+    /// Does not wait; the end of it comes with a watch's dispatch(). What is wrong at once is
+    /// an error of this call.
+    pub fn request(&self, size: usize, timeout: Option<Duration>) -> Result<Request<'_>> {
+        let asked = Arc::new(Asked { pool: self.raw, outcome: Mutex::new(Outcome::Waits) });
+        let arg = Arc::into_raw(Arc::clone(&asked));
+        let mut raw = std::ptr::null_mut();
+        let timeout = milliseconds(timeout);
+        let r = unsafe {
+            bud_request(self.raw, size, timeout, 0, on_granted, arg as *mut c_void, &mut raw)
+        };
+        if r < 0 {
+            drop(unsafe { Arc::from_raw(arg) }); // nobody calls back
+        }
+        check(r)?;
+        Ok(Request { pool: self, raw, size, asked })
+    }
+}
+
+impl<'a> Request<'a> {
+    /// None: it waits, or this was asked before.
+    pub fn result(&mut self) -> Option<Result<Buffer<'a>>> {
+        let mut outcome = self.asked.outcome.lock().unwrap();
+        let (start, error) = match *outcome {
+            Outcome::Ended(start, error) => (start, error),
+            _ => return None,
+        };
+        *outcome = Outcome::Dropped;
+        if start.is_null() {
+            return Some(Err(Error::from_raw_os_error(-error)));
+        }
+        Some(Ok(Buffer { pool: self.pool, start: start.cast(), size: self.size }))
+    }
+
+    /// It ends with ECANCELED, at the next dispatch(); ENOENT if it has ended.
+    pub fn cancel(&self) -> Result<()> {
+        check(unsafe { bud_cancel(self.raw) }).map(|_| ())
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        unsafe { bud_cancel(self.raw) };
+        let mut outcome = self.asked.outcome.lock().unwrap();
+        if let Outcome::Ended(start, _) = *outcome {
+            unsafe { bud_free(self.pool.raw, start) }
+        }
+        *outcome = Outcome::Dropped;
     }
 }
 
