@@ -513,7 +513,7 @@ core_check(const struct core *c)
 			return false;
 		sum += p->charged;
 		starved += p->place.starved;
-		out += p->slice_out;
+		out += p->slices_out;
 		due += p->slice_due;
 	}
 	LIST_FOREACH (u, &c->users, entry)

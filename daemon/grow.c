@@ -10,7 +10,7 @@
 #include "daemon/core.h"
 #include "daemon/probes.h"
 
-/* Whose slice is next: as share.c, of what is pinned already. */
+/* Whose slice is next: one that has none under way; else as share.c, of what is pinned. */
 static bool
 slice_before(const struct pool *a, const struct pool *b)
 {
@@ -18,6 +18,8 @@ slice_before(const struct pool *a, const struct pool *b)
 	uint64_t ua = a->user->pinned + sa, ub = b->user->pinned + sb;
 	uint64_t pa = a->pinned * CHUNK_SIZE + sa, pb = b->pinned * CHUNK_SIZE + sb;
 
+	if (a->slices_out != b->slices_out)
+		return a->slices_out < b->slices_out;
 	if (a->user != b->user && ua * b->user->weight != ub * a->user->weight)
 		return ua * b->user->weight < ub * a->user->weight;
 	return pa * b->limits.weight < pb * a->limits.weight;
@@ -28,6 +30,22 @@ set_slice_due(struct core *c, struct pool *p, bool due)
 {
 	c->slices_due += (uint32_t)due - (uint32_t)p->slice_due;
 	p->slice_due = due;
+}
+
+/* Up to which chunk the keeper was asked to pin. */
+static uint32_t
+asked_to(const struct pool *p)
+{
+	return p->slices_out > 0 ? p->asked : p->pinned;
+}
+
+/* After one that failed the keeper refuses those behind it, and no other is asked for. */
+static void
+see_what_is_due(struct core *c, struct pool *p)
+{
+	set_slice_due(c, p,
+	    p->pin_error == 0 && asked_to(p) < p->planned &&
+		p->slices_out < pool_slices(p));
 }
 
 static struct pool *
@@ -46,13 +64,14 @@ next_to_pin(struct core *c)
 static void
 pin_slice(struct core *c, struct pool *p)
 {
-	struct chunk_range r = { p->pinned, p->planned };
+	struct chunk_range r = { asked_to(p), p->planned };
 
 	if (r.to - r.from > pool_slice(p))
 		r.to = r.from + pool_slice(p);
-	set_slice_due(c, p, false);
-	p->slice_out = true;
+	p->asked = r.to;
+	p->slices_out++;
 	c->pins_out++;
+	see_what_is_due(c, p);
 	c->ops->pin(c->ctx, p, r);
 }
 
@@ -66,17 +85,11 @@ pin_slices(struct core *c)
 		pin_slice(c, p);
 }
 
-static void
-slice_came_back(struct core *c, struct pool *p)
-{
-	c->pins_out -= p->slice_out;
-	p->slice_out = false;
-}
-
 void
 grow_forget(struct core *c, struct pool *p)
 {
-	slice_came_back(c, p);
+	c->pins_out -= p->slices_out;
+	p->slices_out = 0;
 	set_slice_due(c, p, false);
 	pin_slices(c);
 }
@@ -89,7 +102,7 @@ grow_start(struct core *c, struct pool *p, uint32_t chunks, enum grow_reason rea
 	pool_add_block(p, chunks);
 	core_account(c, p);
 	pool_publish(p, c->tick); /* stamps of the new chunks start at this tick */
-	set_slice_due(c, p, true);
+	see_what_is_due(c, p);
 	pin_slices(c);
 }
 
@@ -179,6 +192,7 @@ give_up_growth(struct core *c, struct pool *p, int error)
 {
 	uint32_t blocks = pool_blocks(p);
 
+	p->pin_error = 0;
 	pool_drop_rest(p);
 	core_account(c, p);
 	if (p->welcome && pool_blocks(p) == blocks)
@@ -195,27 +209,37 @@ set_pinned(struct pool *p, uint32_t pinned)
 	p->pinned = pinned;
 }
 
+/* No slice is under way any more, and one of them failed. */
+static void
+core_not_pinned(struct core *c, struct pool *p, struct instant now)
+{
+	give_up_growth(c, p, p->pin_error);
+	if (p->welcome)
+		serve(c, p, now);
+	share_serve(c, now); /* the rest was promised to us */
+}
+
 void
 core_pinned(
     struct core *c, struct pool *p, uint32_t pinned, int error, struct instant now)
 {
-	assert(p->phase == POOL_GROWING);
+	assert(p->phase == POOL_GROWING && p->slices_out > 0);
 	core_is_now(c, now);
-	slice_came_back(c, p);
-	if (error != 0) {
-		give_up_growth(c, p, error);
-		if (p->welcome)
-			serve(c, p, now);
-		share_serve(c, now); /* the rest was promised to us */
-		pin_slices(c);
-		return;
+	p->slices_out--;
+	c->pins_out--;
+	if (p->pin_error == 0)
+		p->pin_error = error;
+	if (error == 0) {
+		set_pinned(p, pinned);
+		pool_open_to(p, pinned);
 	}
-	set_pinned(p, pinned);
-	pool_open_to(p, pinned);
-	set_slice_due(c, p, p->pinned < p->planned);
-	if (!p->slice_due)
+	see_what_is_due(c, p);
+	if (p->pinned == p->planned)
 		end_growth(c, p);
-	serve(c, p, now);
+	if (p->pin_error == 0)
+		serve(c, p, now);
+	else if (p->slices_out == 0)
+		core_not_pinned(c, p, now);
 	pin_slices(c);
 }
 
@@ -295,7 +319,7 @@ finish_the_half_done(struct core *c, struct pool *p)
 	if (p->pinned < p->planned) {
 		p->phase = POOL_GROWING;
 		p->grows_for = p->welcome ? GROW_RESTART : GROW_BASE;
-		set_slice_due(c, p, true);
+		see_what_is_due(c, p);
 		pin_slices(c);
 	} else if (!p->welcome) {
 		end_growth(c, p);

@@ -253,7 +253,7 @@ session_on_pinned(struct session *s, const struct channel_msg *msg)
 		pool_note_pages(&s->pool, msg->page_shift);
 		populate_ledger(s, s->pool.pinned, msg->pinned);
 	}
-	if (s->pool.welcome)
+	if (s->pool.welcome && s->pool.pin_error == 0)
 		note_growth(s, msg->error);
 	core_pinned(&s->arbiter->core, &s->pool, msg->pinned, msg->error, clock_now());
 	if (s->open_error != 0)

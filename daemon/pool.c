@@ -167,6 +167,12 @@ pool_slice(const struct pool *p)
 }
 
 uint32_t
+pool_slices(const struct pool *p)
+{
+	return last_page_shift(p) >= HEAP_LARGE_SHIFT ? 2 : 1;
+}
+
+uint32_t
 pool_whole(const struct pool *p, uint32_t chunks)
 {
 	uint32_t page = heap_kind_chunks(p->limits.heap);

@@ -90,7 +90,6 @@ struct pool {
 	bool welcome;       /* its base block has been pinned once */
 	bool told_pressure; /* ... or has too much of it, and was told */
 	bool slice_due;     /* it grows, and its next slice has not been asked for */
-	bool slice_out;     /* ... or has */
 	bool mark_armed;    /* low_mark was set; see headroom in grow.c */
 	bool mark_passed;
 	bool deaf;      /* its client is not listened to any more */
@@ -108,6 +107,10 @@ struct pool {
 	struct level waiting; /* requests that wait for their turn */
 	uint32_t pinned;      /* chunks, as the keeper said last */
 	uint32_t planned;     /* chunks */
+	uint32_t
+	    slices_out; /* that the keeper was asked to pin, and has not answered */
+	uint32_t asked; /* chunks: where the last of them ends */
+	int pin_error;  /* of one that failed, while the rest comes back */
 	uint32_t retry_tick;  /* after a failed pin: no growing before this tick */
 	uint32_t overtaken;   /* times that others were served before it */
 	uint32_t audited;     /* chunks, by the audit that is under way */
@@ -147,6 +150,9 @@ uint64_t pool_charge(const struct pool *p, uint32_t chunks);
 /** pool_slice() - chunks that are pinned, or given back, at a time: about as much time of the
  * keeper for each heap, as far as one knows what pages come */
 uint32_t pool_slice(const struct pool *p);
+/** pool_slices() - so many of one pool may be under way: two where they are quick, so that the
+ * keeper has the next one before the arbiter has heard of the first */
+uint32_t pool_slices(const struct pool *p);
 /** pool_whole() - @chunks, rounded up to whole pages of the heap */
 uint32_t pool_whole(const struct pool *p, uint32_t chunks);
 /** pool_wall_chunks() - whole pages of the heap below the wall, in chunks */

@@ -799,6 +799,91 @@ START_TEST(a_block_that_was_pinned_in_part_stays_as_a_smaller_one)
 }
 END_TEST
 
+/* A pool of large pages, of which one slice was pinned. */
+static struct world_pool *
+open_large_pool(uint32_t base, uint32_t add)
+{
+	struct pool_limits limits = world_limits(base, add, 4096);
+	struct world_pool *p;
+
+	limits.heap = HEAP_THP;
+	p = world_open_with(w, &limits);
+	pool_note_pages(&p->pool, HEAP_LARGE_SHIFT);
+	while (world_take(p, CHUNK_SIZE))
+		;
+	return p;
+}
+
+START_TEST(two_slices_of_large_pages_are_under_way)
+{
+	uint32_t slice = heap_kind_slice_max(HEAP_THP);
+	struct world_pool *p = open_large_pool(8, 4 * slice);
+	uint64_t tag = world_ask(w, p, CHUNKS(4 * slice), 1, FOR_EVER);
+
+	ck_assert_uint_eq(p->pool.slices_out, 2);
+	world_step(w);
+	ck_assert_uint_eq(pool_opened(&p->pool), 8 + slice);
+	ck_assert_uint_eq(p->pool.slices_out, 2);
+	world_step(w);
+	ck_assert_uint_eq(p->pool.slices_out, 2);
+	world_step(w);
+	ck_assert_uint_eq(p->pool.slices_out, 1);
+	world_step(w);
+	ck_assert_int_eq(state(p, tag), WORLD_TURN);
+	ck_assert_uint_eq(p->pool.slices_out, 0);
+}
+END_TEST
+
+START_TEST(a_pool_without_a_slice_under_way_is_before_one_with_another)
+{
+	uint32_t slice = heap_kind_slice_max(HEAP_THP);
+	struct world_pool *a = open_large_pool(8, 8 * slice),
+			  *b = open_large_pool(80, slice);
+
+	world_ask(w, a, CHUNKS(8 * slice), 1, FOR_EVER);
+	ck_assert_uint_eq(a->pool.slices_out, 2);
+	world_ask(w, b, CHUNKS(slice), 1, FOR_EVER);
+	world_step(w);
+	ck_assert_uint_eq(a->pool.slices_out, 1);
+	ck_assert_uint_eq(b->pool.slices_out, 1);
+}
+END_TEST
+
+/* 1: the first of two that are under way; the keeper refuses the second. 2: the second. */
+START_TEST(of_two_slices_one_fails_and_the_rest_is_given_up_once)
+{
+	uint32_t slice = heap_kind_slice_max(HEAP_THP);
+	struct world_pool *p = open_large_pool(8, 4 * slice);
+	uint64_t tag;
+
+	world_fail_pin(w, (unsigned int)_i, ENOMEM);
+	tag = world_ask(w, p, CHUNKS(4 * slice), 1, FOR_EVER);
+	world_settle(w);
+	ck_assert_int_eq(state(p, tag), WORLD_ASKED);
+	ck_assert_uint_eq(p->pool.planned, 8 + ((uint32_t)_i - 1) * slice);
+	ck_assert_uint_eq(pool_blocks(&p->pool), (unsigned int)_i);
+	world_check(w);
+	world_pass_ticks(w, 1);
+	ck_assert_int_eq(state(p, tag), WORLD_TURN);
+}
+END_TEST
+
+START_TEST(a_pool_is_closed_with_two_slices_under_way)
+{
+	uint32_t slice = heap_kind_slice_max(HEAP_THP);
+	struct world_pool *p = open_large_pool(8, 4 * slice),
+			  *q = open_large_pool(8, 4 * slice);
+
+	world_ask(w, p, CHUNKS(4 * slice), 1, FOR_EVER);
+	world_ask(w, q, CHUNKS(4 * slice), 1, FOR_EVER);
+	ck_assert_uint_eq(q->pool.slices_out, 0);
+	world_close(w, p);
+	ck_assert_uint_eq(q->pool.slices_out, 2);
+	world_settle(w);
+	ck_assert_uint_eq(pool_blocks(&q->pool), 2);
+}
+END_TEST
+
 START_TEST(whoever_would_not_wait_is_refused_when_pinning_fails)
 {
 	struct world_pool *p = open_full_pool(4, 4, 64);
@@ -940,6 +1025,26 @@ START_TEST(a_base_never_begun_or_half_pinned_is_finished_by_the_heir)
 	world_settle(&heirs);
 	ck_assert(q->opened);
 	ck_assert_uint_eq(pool_opened(&q->pool), 10);
+	world_check(&heirs);
+	world_fini(&heirs);
+}
+END_TEST
+
+/* The keeper had pinned none of them, or the first, and nobody was told. */
+START_TEST(an_heir_finishes_a_block_of_which_two_slices_were_under_way)
+{
+	uint32_t slice = heap_kind_slice_max(HEAP_THP);
+	struct world_pool *p = open_large_pool(8, 4 * slice), *q;
+	struct world heirs;
+
+	(void)world_ask(w, p, CHUNKS(4 * slice), 1, FOR_EVER);
+	world_step(w);
+	ck_assert_uint_eq(p->pool.slices_out, 2);
+	world_init(&heirs, WORLD_HOST_WALL);
+	q = world_adopt(&heirs, p, _i == 1);
+	ck_assert_uint_eq(q->pinned, 8 + (1 + (uint32_t)_i) * slice);
+	world_settle(&heirs);
+	ck_assert_uint_eq(pool_opened(&q->pool), 8 + 4 * slice);
 	world_check(&heirs);
 	world_fini(&heirs);
 }
@@ -1177,6 +1282,11 @@ add_walls(TCase *t)
 	tcase_add_test(t,
 	    a_block_of_which_nothing_could_be_pinned_is_dropped_and_tried_at_the_next_tick);
 	tcase_add_test(t, a_block_that_was_pinned_in_part_stays_as_a_smaller_one);
+	tcase_add_test(t, two_slices_of_large_pages_are_under_way);
+	tcase_add_test(t, a_pool_without_a_slice_under_way_is_before_one_with_another);
+	tcase_add_loop_test(
+	    t, of_two_slices_one_fails_and_the_rest_is_given_up_once, 1, 3);
+	tcase_add_test(t, a_pool_is_closed_with_two_slices_under_way);
 	tcase_add_test(t, whoever_would_not_wait_is_refused_when_pinning_fails);
 	tcase_add_loop_test(t, a_pool_may_close_in_the_midst_of_anything, 0, 4);
 	tcase_add_test(t, nothing_is_due_for_a_pool_that_neither_grew_nor_waits);
@@ -1212,6 +1322,8 @@ suite(void)
 	tcase_add_test(deaths, an_heir_goes_on_with_the_ticks_of_the_dead);
 	tcase_add_loop_test(
 	    deaths, a_base_never_begun_or_half_pinned_is_finished_by_the_heir, 0, 4);
+	tcase_add_loop_test(
+	    deaths, an_heir_finishes_a_block_of_which_two_slices_were_under_way, 0, 2);
 	tcase_add_test(deaths, an_heir_that_cannot_pin_the_base_says_so);
 
 	tcase_add_checked_fixture(random_use, setup, teardown);

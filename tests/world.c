@@ -50,8 +50,13 @@ static void
 ask_keeper(struct world *w, struct world_pool *p, enum world_question question,
     struct chunk_range r)
 {
-	MUST(p->question == WORLD_NOTHING);
 	MUST(r.from < r.to && r.to - r.from <= pool_slice(&p->pool));
+	if (p->question == WORLD_PIN && question == WORLD_PIN) {
+		MUST(p->next.to == 0 && pool_slices(&p->pool) == 2);
+		p->next = r;
+		return;
+	}
+	MUST(p->question == WORLD_NOTHING);
 	p->question = question;
 	p->range = r;
 	TAILQ_INSERT_TAIL(&w->questions, p, waiting);
@@ -63,7 +68,8 @@ on_pin(void *ctx, struct pool *pool, struct chunk_range r)
 	struct world *w = ctx;
 
 	w->pins++;
-	MUST(r.from == of_pool(pool)->pinned);
+	MUST(r.from == (of_pool(pool)->question == WORLD_PIN ? of_pool(pool)->range.to
+							     : of_pool(pool)->pinned));
 	MUST(r.to <= pool_wall_chunks(pool));
 	ask_keeper(w, of_pool(pool), WORLD_PIN, r);
 }
@@ -316,14 +322,22 @@ world_adopt(struct world *w, const struct world_pool *dead, bool heard)
 /* --- The keeper --- */
 
 static void
-answer_pin(struct world *w, struct world_pool *p)
+answer_pin(struct world *w, struct world_pool *p, struct chunk_range r)
 {
 	int error = 0;
 
-	if (w->fail_in > 0 && --w->fail_in == 0)
+	if (p->next.to != 0) {
+		p->question = WORLD_PIN;
+		p->range = p->next;
+		p->next = (struct chunk_range){ 0, 0 };
+		TAILQ_INSERT_TAIL(&w->questions, p, waiting);
+	}
+	if (r.from != p->pinned)
+		error = EINVAL; /* the one before it failed */
+	else if (w->fail_in > 0 && --w->fail_in == 0)
 		error = w->fail_error;
 	else
-		p->pinned = p->range.to;
+		p->pinned = r.to;
 	core_pinned(&w->core, &p->pool, p->pinned, error, w->now);
 }
 
@@ -339,7 +353,7 @@ world_step(struct world *w)
 	question = p->question;
 	p->question = WORLD_NOTHING;
 	if (question == WORLD_PIN) {
-		answer_pin(w, p);
+		answer_pin(w, p, p->range);
 	} else {
 		p->pinned = p->range.from;
 		core_unpinned(&w->core, &p->pool, p->pinned, w->now);
@@ -623,9 +637,10 @@ check_pool(const struct world_pool *p)
 	MUST(pool_check(pool));
 	MUST(pool->pinned == p->pinned);
 	MUST(pool->planned <= pool_wall_chunks(pool) || p->lowered);
-	MUST((p->question != WORLD_NOTHING) ==
-	     (pool->phase != POOL_STEADY && pool->phase != POOL_ASKED &&
-		 !pool->slice_due));
+	MUST(pool->slices_out ==
+	     (p->question == WORLD_PIN) + (uint32_t)(p->next.to != 0));
+	MUST((p->question != WORLD_NOTHING || pool->slice_due) ==
+	     (pool->phase != POOL_STEADY && pool->phase != POOL_ASKED));
 	check_held(p);
 	check_requests(p);
 }

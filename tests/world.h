@@ -63,7 +63,8 @@ struct world_pool {
 
 	enum world_question question; /* what the keeper was asked */
 	struct chunk_range range;
-	uint32_t pinned; /* as the keeper knows it */
+	struct chunk_range next; /* that it is to pin after it; or empty */
+	uint32_t pinned;         /* as the keeper knows it */
 
 	bool opened;
 	int open_error;
