@@ -79,7 +79,9 @@ bud__caches_create(struct bud_pool *pool)
 void
 bud__caches_free(struct bud_pool *pool)
 {
-	free((void *)pool->caches);
+	for (uint32_t i = 0; pool->caches != NULL && i < LEDGER_CACHES; i++)
+		free((void *)atomic_load(&pool->caches[i]));
+	free((void *)(uintptr_t)pool->caches); /* casts _Atomic away */
 	pool->caches = NULL;
 }
 
@@ -90,6 +92,30 @@ bud__caches_forked(struct bud_pool *pool)
 }
 
 /* --- Whose is it --- */
+
+static struct bud_inline_thread *
+owner_of(const struct bud_pool *pool, uint32_t i)
+{
+	struct bud__cache *m =
+	    atomic_load_explicit(&pool->caches[i], memory_order_acquire);
+
+	return m != NULL ? atomic_load_explicit(&m->owner, memory_order_relaxed) : NULL;
+}
+
+/* What is remembered of a cache is made with its first owner, and stays: most pools have one
+ * or two. NULL: out of memory. */
+static struct bud__cache *
+remember(struct bud_pool *pool, uint32_t i)
+{
+	struct bud__cache *m = atomic_load(&pool->caches[i]), *made;
+
+	if (m != NULL || (made = calloc(1, sizeof(*made))) == NULL)
+		return m;
+	if (atomic_compare_exchange_strong(&pool->caches[i], &m, made))
+		return made;
+	free((void *)made); /* another thread was faster */
+	return m;
+}
 
 static void
 make_current(struct bud_pool *pool, struct bud_inline_cache *c)
@@ -110,8 +136,7 @@ index_of(struct bud_pool *pool, struct bud_inline_thread *owner)
 {
 	uint32_t i = 0, n = ledger_caches(&pool->ledger);
 
-	while (i < n && atomic_load_explicit(
-			    &pool->caches[i].owner, memory_order_relaxed) != owner)
+	while (i < n && owner_of(pool, i) != owner)
 		i++;
 	return i < n ? i : LEDGER_CACHES;
 }
@@ -121,10 +146,13 @@ acquire(struct bud_pool *pool)
 {
 	for (uint32_t i = 0; i < LEDGER_CACHES; i++) {
 		struct bud_inline_thread *nobody = NULL;
+		struct bud__cache *m;
 
-		if (atomic_load(&pool->caches[i].owner) == NULL &&
-		    atomic_compare_exchange_strong(
-			&pool->caches[i].owner, &nobody, &bud_inline_1))
+		if (owner_of(pool, i) != NULL)
+			continue;
+		if ((m = remember(pool, i)) == NULL)
+			break;
+		if (atomic_compare_exchange_strong(&m->owner, &nobody, &bud_inline_1))
 			return i;
 	}
 	none_for = pool->id;
@@ -183,7 +211,8 @@ mine(struct bud_pool *pool)
 static struct bud__cache *
 memory_of(struct bud_pool *pool, const struct bud_inline_cache *c)
 {
-	return &pool->caches[c - pool->ledger.cache];
+	return atomic_load_explicit(
+	    &pool->caches[c - pool->ledger.cache], memory_order_relaxed);
 }
 
 /* --- At work in it --- */
@@ -415,7 +444,7 @@ leave_pool(struct bud_pool *pool, struct bud_inline_thread *owner)
 		leave(pool, c, &gave);
 	}
 	bud__gave(pool);
-	atomic_store(&pool->caches[i].owner, NULL);
+	atomic_store(&memory_of(pool, c)->owner, NULL);
 }
 
 /* The destructor of a thread. Others of its destructors may still allocate: then it has a

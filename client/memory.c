@@ -78,6 +78,47 @@ map_ledger(struct bud_pool *pool, int fd)
 	return keep_private(p, ledger_size(chunks));
 }
 
+static uint32_t
+seen_leaves(const struct bud_pool *pool)
+{
+	return (pool->ledger.chunks + BUD__SEEN_CHUNKS - 1) / BUD__SEEN_CHUNKS;
+}
+
+static void
+free_seen(struct bud_pool *pool)
+{
+	for (uint32_t i = 0; pool->seen != NULL && i < seen_leaves(pool); i++)
+		free((void *)(uintptr_t)atomic_load(&pool->seen[i]));
+	free((void *)(uintptr_t)pool->seen); /* casts _Atomic away */
+	pool->seen = NULL;
+}
+
+/* The leaf of a chunk; NULL: out of memory. */
+static _Atomic uint32_t *
+seen_leaf(struct bud_pool *pool, uint32_t chunk)
+{
+	bud__seen *at = &pool->seen[chunk / BUD__SEEN_CHUNKS];
+	_Atomic uint32_t *leaf = atomic_load(at), *made;
+
+	if (leaf != NULL || (made = calloc(BUD__SEEN_CHUNKS, sizeof(*made))) == NULL)
+		return leaf;
+	if (atomic_compare_exchange_strong(at, &leaf, made))
+		return made;
+	free((void *)(uintptr_t)made); /* another thread was faster */
+	return leaf;
+}
+
+/* Out of memory, it is populated again the next time. */
+static void
+note_seen(struct bud_pool *pool, uint32_t chunk, uint32_t generation)
+{
+	_Atomic uint32_t *leaf = seen_leaf(pool, chunk);
+
+	if (leaf != NULL)
+		atomic_store_explicit(
+		    &leaf[chunk % BUD__SEEN_CHUNKS], generation, memory_order_relaxed);
+}
+
 int
 bud__memory_map(struct bud_pool *pool, int memory_fd, int ledger_fd)
 {
@@ -86,7 +127,7 @@ bud__memory_map(struct bud_pool *pool, int memory_fd, int ledger_fd)
 	if ((r = map_memory(pool, memory_fd)) != 0 ||
 	    (r = map_ledger(pool, ledger_fd)) != 0)
 		return r;
-	pool->seen = calloc(pool->ledger.chunks, sizeof(*pool->seen));
+	pool->seen = calloc(seen_leaves(pool), sizeof(*pool->seen));
 	return pool->seen != NULL ? 0 : -ENOMEM;
 }
 
@@ -97,10 +138,9 @@ bud__memory_unmap(struct bud_pool *pool)
 		munmap(pool->memory, pool->memory_size);
 	if (pool->ledger.header != NULL)
 		munmap(pool->ledger.header, ledger_size(pool->ledger.chunks));
-	free((void *)(uintptr_t)pool->seen); /* casts _Atomic away */
+	free_seen(pool);
 	pool->memory = NULL;
 	pool->ledger.header = NULL;
-	pool->seen = NULL;
 }
 
 /* Reads a byte of each page. Others may be writing to them: the value is of no use to
@@ -163,8 +203,7 @@ populate_batch(struct bud_pool *pool, uint32_t first, uint32_t end)
 	populate(pool->memory + r.from * CHUNK_SIZE, (r.to - r.from) * CHUNK_SIZE);
 	populate_ledger(pool, r);
 	for (uint32_t c = r.from; c < r.to; c++)
-		atomic_store_explicit(
-		    &pool->seen[c], generation[c - first], memory_order_relaxed);
+		note_seen(pool, c, generation[c - first]);
 	return r.to;
 }
 

@@ -15,13 +15,26 @@ void bud__memory_unmap(struct bud_pool *pool);
  * new to us */
 void bud__memory_populate(struct bud_pool *pool, struct chunk_range r);
 
-/* Is there something to populate? On the fast path: two loads. */
+/* Chunks that a leaf of pool->seen tells of: 64 MiB. Where there is none, none is populated. */
+#define BUD__SEEN_CHUNKS 256u
+
+static inline uint32_t
+bud__memory_seen(const struct bud_pool *pool, uint32_t chunk)
+{
+	_Atomic uint32_t *leaf = atomic_load_explicit(
+	    &pool->seen[chunk / BUD__SEEN_CHUNKS], memory_order_acquire);
+
+	return leaf == NULL ? 0
+			    : atomic_load_explicit(&leaf[chunk % BUD__SEEN_CHUNKS],
+				  memory_order_relaxed);
+}
+
+/* Is there something to populate? On the way of each buffer out of the map: three loads. */
 static inline bool
 bud__memory_is_new(const struct bud_pool *pool, uint32_t chunk)
 {
-	return atomic_load_explicit(
-		   &pool->ledger.generation[chunk], memory_order_relaxed) !=
-	       atomic_load_explicit(&pool->seen[chunk], memory_order_relaxed);
+	return atomic_load_explicit(&pool->ledger.generation[chunk],
+		   memory_order_relaxed) != bud__memory_seen(pool, chunk);
 }
 
 /* The chunks below which any may be open; never beyond our mapping. */

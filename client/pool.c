@@ -290,7 +290,7 @@ close_forked(struct bud_pool *pool)
 	bud__pools_lock();
 	LIST_REMOVE(pool, entry);
 	bud__pools_unlock();
-	free((void *)(uintptr_t)pool->seen); /* casts _Atomic away */
+	bud__memory_unmap(pool); /* it is not, but there is what belongs to it */
 	bud__caches_free(pool);
 	free(pool->notes);
 	free(pool->blocks.list);

@@ -43,6 +43,10 @@ struct bud__note {
 
 struct bud__cache;
 
+/* By leaves, which are made when they are needed: see memory.h. */
+typedef _Atomic(_Atomic uint32_t *) bud__seen;
+typedef _Atomic(struct bud__cache *) bud__caches;
+
 struct bud_pool {
 	uint64_t id; /* first: bud-inline.h looks at it. Never used again */
 
@@ -59,9 +63,8 @@ struct bud_pool {
 	char *memory;
 	uint64_t memory_size;
 	uint64_t max_buffer;
-	_Atomic uint32_t
-	    *seen; /* the generation of each chunk that is populated here */
-	struct bud__cache *caches; /* LEDGER_CACHES of them; NULL: none are used */
+	bud__seen *seen; /* the generation of each chunk that is populated here */
+	bud__caches *caches; /* LEDGER_CACHES of them; NULL: none are used */
 
 	int sock;
 	dev_t sock_dev; /* which socket that is: see bud__owns_descriptors() */
