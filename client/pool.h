@@ -63,7 +63,7 @@ struct bud_pool {
 	char *memory;
 	uint64_t memory_size;
 	uint64_t max_buffer;
-	bud__seen *seen; /* the generation of each chunk that is populated here */
+	bud__seen *seen;     /* the generation of each chunk that is populated here */
 	bud__caches *caches; /* LEDGER_CACHES of them; NULL: none are used */
 
 	int sock;

@@ -17,6 +17,8 @@
  *   PING foreign                               PONG waiting        it is alive
  *                                              UNTAKEN id, error    it cannot be served now
  *
+ * PIN of a base's first slice may follow CREATE at once: if that fails, so does this.
+ *
  * The keeper answers CREATE, PIN, UNPIN and AUDIT, in their order, each once, and a WELCOME
  * that the client cannot be sent; answers about a
  * session that the arbiter has ended meanwhile are passed over.

@@ -149,10 +149,16 @@ leave(struct core *c, struct pool *p)
 	user_put(u);
 }
 
+static uint32_t
+to_chunks(uint64_t bytes)
+{
+	return (uint32_t)(bytes / CHUNK_SIZE);
+}
+
 int
 core_open(struct core *c, struct pool *p)
 {
-	uint32_t base = (uint32_t)(p->limits.base / CHUNK_SIZE);
+	uint32_t base = to_chunks(p->limits.base);
 	int r = core_join(c, p);
 
 	if (r != 0)
@@ -168,6 +174,25 @@ core_open(struct core *c, struct pool *p)
 	p->record->tick_count = c->params.release_ticks;
 	grow_start(c, p, base, GROW_BASE);
 	return 0;
+}
+
+uint32_t
+core_hurry(const struct core *c, const struct pool_limits *limits, uint32_t chunks)
+{
+	uint32_t base = to_chunks(limits->base), slice = heap_kind_slice(limits->heap);
+	uint64_t charge = limits->base + ledger_resident(chunks, base);
+	const struct user *u = user_find(&c->users, limits->uid);
+
+	if (c->pins_out > 0 || c->slices_due > 0 || limits->group_wall != 0 ||
+	    c->committed + charge > c->params.host_wall)
+		return 0;
+	if (c->params.user_wall != 0 &&
+	    (u != NULL ? u->charge : 0) + charge > c->params.user_wall)
+		return 0;
+	if (c->params.user_pools != 0 &&
+	    (u != NULL ? u->pools : 0) >= c->params.user_pools)
+		return 0;
+	return base < slice ? base : slice;
 }
 
 static void

@@ -124,6 +124,17 @@ void core_set_params(
     struct core *c, const struct core_params *params, struct instant now);
 
 /**
+ * core_hurry() - how much of a new pool's base may be asked for before there is a pool
+ * @chunks:	of its memory
+ *
+ * While nobody else is being pinned for, and the base is sure to fit. Who asks for it sets
+ * pool->hurried before core_open(), which then does not.
+ *
+ * Return: chunks, the first slice of the base; 0: leave it to core_open()
+ */
+uint32_t core_hurry(
+    const struct core *c, const struct pool_limits *limits, uint32_t chunks);
+/**
  * core_open() - a new pool: pins its base block
  * @p:		pool_init()ed, with an empty record; the caller's, until core_close()
  *

@@ -15,18 +15,8 @@
 #include "daemon/largepages.h"
 #include "daemon/log.h"
 #include "daemon/membarrier.h"
+#include "daemon/populate.h"
 #include "daemon/session.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
-
-/* A fault costs several calls of this. What is missed costs faults. */
-static void
-populate(void *addr, size_t size)
-{
-	madvise(addr, size, MADV_POPULATE_WRITE);
-}
 
 static int
 map_ledger(struct session *s, int fd, uint32_t chunks, struct ledger *l)
@@ -105,6 +95,27 @@ memory_chunks(const struct pool_limits *l)
 	return (uint32_t)(whole_up(l->wall_max, page) / CHUNK_SIZE);
 }
 
+/* The keeper pins while we look at the ledger. */
+static void
+ask_for_memory(struct session *s)
+{
+	struct channel_msg msg = { .type = CHANNEL_CREATE,
+		.id = s->id,
+		.slot = s->slot,
+		.heap = s->limits.heap,
+		.chunks = memory_chunks(&s->limits) };
+
+	strlcpy(msg.name, s->name, sizeof(msg.name));
+	arbiter_tell_keeper(s->arbiter, &msg);
+	s->hurried = core_hurry(&s->arbiter->core, &s->limits, msg.chunks);
+	if (s->hurried == 0)
+		return;
+	msg = (struct channel_msg){
+		.type = CHANNEL_PIN, .id = s->id, .slot = s->slot, .to = s->hurried
+	};
+	arbiter_tell_keeper(s->arbiter, &msg);
+}
+
 void
 opening_on_hello(struct session *s, const union proto_msg *msg)
 {
@@ -112,9 +123,6 @@ opening_on_hello(struct session *s, const union proto_msg *msg)
 	const struct config *config = arbiter_config(s->arbiter);
 	const struct access_peer peer = { s->uid, s->gid, s->sock };
 	const struct config_pool *section;
-	struct channel_msg create = {
-		.type = CHANNEL_CREATE, .id = s->id, .slot = s->slot
-	};
 	char reason[PROTO_REASON_SIZE];
 
 	if (s->state != SESSION_NEW)
@@ -140,10 +148,7 @@ opening_on_hello(struct session *s, const union proto_msg *msg)
 	set_limits(s, section, m);
 	event_del(s->later);
 	s->state = SESSION_CREATING;
-	create.heap = s->limits.heap;
-	create.chunks = memory_chunks(&s->limits);
-	strlcpy(create.name, s->name, sizeof(create.name));
-	arbiter_tell_keeper(s->arbiter, &create);
+	ask_for_memory(s);
 }
 
 static void
@@ -200,10 +205,10 @@ session_on_created(struct session *s, int error, int ledger)
 		return;
 	}
 	ledger_init(&l);
-	populate(record, FRAME_SIZE); /* most pools touch no more of it */
 	record_limits(record, &s->limits);
 	pool_init(&s->pool, s->id, &s->limits, &l, record);
 	s->pool.shell = s;
+	s->pool.hurried = s->hurried;
 	core_is_now(&s->arbiter->core, clock_now());
 	if ((error = core_open(&s->arbiter->core, &s->pool)) != 0) {
 		refuse_for_memory(s, -error);

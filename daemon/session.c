@@ -20,6 +20,7 @@
 #include "daemon/news.h"
 #include "daemon/opening.h"
 #include "daemon/outq.h"
+#include "daemon/populate.h"
 #include "daemon/step.h"
 #include "proto/wire.h"
 
@@ -493,10 +494,12 @@ why_shunned(
 static int
 adopt(struct session *s, const struct channel_msg *msg, int ledger)
 {
-	enum blame_verdict verdict = blame_meet(s->arbiter, s->id, s->slot);
+	enum blame_verdict verdict;
 	const char *why;
 	int r;
 
+	populate(arbiter_record(s->arbiter, s->slot), FRAME_SIZE); /* see record.h */
+	verdict = blame_meet(s->arbiter, s->id, s->slot);
 	if (msg->chunks == 0)
 		return verdict == BLAME_NONE ? 0 : -ECONNABORTED;
 	why = why_shunned(s, msg, verdict);

@@ -8,13 +8,21 @@
 #include <string.h>
 
 struct user *
-user_get(struct user_list *users, uid_t uid)
+user_find(const struct user_list *users, uid_t uid)
 {
 	struct user *u;
 
 	LIST_FOREACH (u, users, entry)
 		if (u->uid == uid)
 			break;
+	return u;
+}
+
+struct user *
+user_get(struct user_list *users, uid_t uid)
+{
+	struct user *u = user_find(users, uid);
+
 	if (u == NULL) {
 		if ((u = calloc(1, sizeof(*u))) == NULL)
 			return NULL;

@@ -40,6 +40,8 @@ LIST_HEAD(group_list, group);
 
 /** user_get() - the user of that uid, made if need be; NULL: no memory */
 struct user *user_get(struct user_list *users, uid_t uid);
+/** user_find() - the user of that uid; NULL: it has no pool */
+struct user *user_find(const struct user_list *users, uid_t uid);
 /** user_put() - one pool less; frees the user with its last */
 void user_put(struct user *u);
 /** group_get() - the group of that name, made if need be; its wall is now @wall */

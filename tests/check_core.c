@@ -131,6 +131,77 @@ START_TEST(a_base_has_to_fit_into_the_hosts_wall)
 }
 END_TEST
 
+START_TEST(a_base_is_hurried_where_it_is_sure_to_be_next)
+{
+	struct pool_limits limits = world_limits(10, 4, 64), small = limits;
+	uint32_t slice = heap_kind_slice(HEAP_PAGE);
+	struct core_params *params = &w->core.params;
+	struct world_pool *p = open_pool(10, 4, 64);
+	uint64_t charge = pool_charge(&p->pool, 10);
+
+	small.base = CHUNKS(slice - 1);
+	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), slice);
+	ck_assert_uint_eq(core_hurry(&w->core, &small, 64), slice - 1);
+	set_host_wall(2 * charge - 1);
+	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), 0);
+	set_host_wall(2 * charge);
+	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), slice);
+	params->user_wall = 2 * charge - 1;
+	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), 0);
+	params->user_wall = 2 * charge;
+	params->user_pools = 1;
+	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), 0);
+	params->user_pools = 2;
+	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), slice);
+	limits.group_wall = CHUNKS(64);
+	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), 0);
+}
+END_TEST
+
+START_TEST(no_base_is_hurried_past_what_is_being_pinned)
+{
+	struct pool_limits limits = world_limits(10, 4, 64);
+
+	ck_assert_ptr_nonnull(world_open_unsettled(w, &limits, NULL));
+	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), 0);
+	world_settle(w);
+	ck_assert_uint_ne(core_hurry(&w->core, &limits, 64), 0);
+}
+END_TEST
+
+START_TEST(what_was_hurried_is_not_asked_for_again)
+{
+	struct pool_limits limits = world_limits(10, 4, 64);
+	uint32_t slice = heap_kind_slice(HEAP_PAGE);
+	struct world_pool *p = world_open_hurried(w, &limits, slice);
+
+	world_check(w);
+	ck_assert_uint_eq(w->pins, 0);
+	world_step(w);
+	ck_assert_int_eq(p->question, WORLD_PIN);
+	ck_assert_uint_eq(p->range.from, slice);
+	world_settle(w);
+	world_check(w);
+	ck_assert(p->opened);
+	ck_assert_int_eq(p->open_error, 0);
+}
+END_TEST
+
+START_TEST(what_was_hurried_and_cannot_be_pinned_is_told)
+{
+	struct pool_limits limits = world_limits(2, 4, 64);
+	struct world_pool *p = world_open_hurried(w, &limits, 2);
+
+	world_fail_pin(w, 1, ENOMEM);
+	world_settle(w);
+	ck_assert(!p->opened);
+	ck_assert_int_eq(p->open_error, ENOMEM);
+	world_check(w);
+	world_close(w, p);
+	ck_assert_uint_eq(w->core.committed, 0);
+}
+END_TEST
+
 START_TEST(a_base_that_cannot_be_pinned_is_told_and_the_pool_can_be_closed)
 {
 	struct pool_limits limits = world_limits(8, 4, 64);
@@ -1307,6 +1378,10 @@ suite(void)
 	tcase_add_test(opening, the_base_is_pinned_at_opening_slice_by_slice);
 	tcase_add_test(opening, pools_take_turns_at_the_keeper);
 	tcase_add_test(opening, a_base_has_to_fit_into_the_hosts_wall);
+	tcase_add_test(opening, a_base_is_hurried_where_it_is_sure_to_be_next);
+	tcase_add_test(opening, no_base_is_hurried_past_what_is_being_pinned);
+	tcase_add_test(opening, what_was_hurried_is_not_asked_for_again);
+	tcase_add_test(opening, what_was_hurried_and_cannot_be_pinned_is_told);
 	tcase_add_loop_test(opening,
 	    a_base_that_cannot_be_pinned_is_told_and_the_pool_can_be_closed, 0, 2);
 	tcase_add_test(opening, a_request_before_the_base_is_there_waits_for_it);

@@ -260,6 +260,19 @@ world_open_unsettled(struct world *w, const struct pool_limits *limits, int *err
 }
 
 struct world_pool *
+world_open_hurried(struct world *w, const struct pool_limits *limits, uint32_t chunks)
+{
+	struct world_pool *p = pool_create(w, limits);
+
+	p->pool.hurried = chunks;
+	ask_keeper(w, p, WORLD_PIN, (struct chunk_range){ 0, chunks });
+	if (core_open(&w->core, &p->pool) == 0)
+		return p;
+	pool_destroy(w, p);
+	return NULL;
+}
+
+struct world_pool *
 world_open_with(struct world *w, const struct pool_limits *limits)
 {
 	struct world_pool *p;
