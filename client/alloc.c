@@ -85,7 +85,8 @@ take(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames,
 }
 
 bool
-bud__take_now(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames)
+bud__take_now(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames,
+    bool *belledp)
 {
 	struct bud__news news = { false, false };
 	bool taken = false;
@@ -94,10 +95,9 @@ bud__take_now(struct bud_pool *pool, const struct bud__want *want, uint32_t *fra
 		news.gave = bud__cache_yield(pool);
 	else
 		taken = take(pool, want, frames, &news);
-	if (news.belled)
-		bud__ring(pool);
 	if (news.gave)
 		bud__gave(pool);
+	*belledp = news.belled;
 	return taken;
 }
 
@@ -115,13 +115,19 @@ bud__deliver(struct bud_pool *pool, unsigned int order, uint32_t frame)
 	return pool->memory + frame * FRAME_SIZE;
 }
 
-/* Takes now, or waits. */
+/* Takes now, or waits; and then the bell, since what is behind the mark need not be there
+ * before what is in front of it is mapped: budd may want the processor that we are on. */
 static int
-get(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames)
+get(struct bud_pool *pool, const struct bud__want *want, uint32_t *frames, void **bufs)
 {
-	if (bud__take_now(pool, want, frames))
-		return 0;
-	return bud__wait(pool, want, frames);
+	bool belled, taken = bud__take_now(pool, want, frames, &belled);
+	int r = taken ? 0 : bud__wait(pool, want, frames);
+
+	for (unsigned int i = 0; r == 0 && i < want->count; i++)
+		bufs[i] = bud__deliver(pool, want->order, frames[i]);
+	if (belled)
+		bud__ring(pool);
+	return r;
 }
 
 /* Not inline: the fast path then needs no registers saved. */
@@ -130,14 +136,15 @@ alloc_beyond(struct bud_pool *pool, size_t size, int timeout_ms)
 {
 	struct bud__want want;
 	uint32_t frame;
+	void *buf;
 	int r;
 
 	if ((r = bud__check(pool, size, 1, timeout_ms, 0, &want)) != 0 ||
-	    (r = get(pool, &want, &frame)) != 0) {
+	    (r = get(pool, &want, &frame, &buf)) != 0) {
 		errno = -r;
 		return NULL;
 	}
-	return bud__deliver(pool, want.order, frame);
+	return buf;
 }
 
 void *
@@ -159,12 +166,9 @@ bud_allocv(
 
 	if (bufs == NULL)
 		return -EINVAL;
-	if ((r = bud__check(pool, size, count, timeout_ms, 0, &want)) != 0 ||
-	    (r = get(pool, &want, frames)) != 0)
+	if ((r = bud__check(pool, size, count, timeout_ms, 0, &want)) != 0)
 		return r;
-	for (unsigned int i = 0; i < count; i++)
-		bufs[i] = bud__deliver(pool, want.order, frames[i]);
-	return 0;
+	return get(pool, &want, frames, bufs);
 }
 
 /* --- Freeing --- */

@@ -189,7 +189,7 @@ bud_request(struct bud_pool *pool, size_t size, int timeout_ms, unsigned int fla
 {
 	struct bud__request *r;
 	struct bud__want want;
-	bool taken;
+	bool taken, belled;
 	int error;
 
 	if (granted == NULL || (flags & ~BUD_LOCAL) != 0)
@@ -200,7 +200,9 @@ bud_request(struct bud_pool *pool, size_t size, int timeout_ms, unsigned int fla
 		return -ENOMEM;
 	r->granted = granted;
 	r->arg = arg;
-	taken = bud__take_now(pool, &want, r->frames);
+	taken = bud__take_now(pool, &want, r->frames, &belled);
+	if (belled)
+		bud__ring(pool);
 
 	pthread_mutex_lock(&pool->lock);
 	if (pool->closing) {
