@@ -67,6 +67,7 @@ struct channel_msg {
 	uint32_t chunks;     /* CREATE, SESSION: length of the memory; 0: no pool yet */
 	uint32_t pinned;     /* PINNED, UNPINNED, SESSION: the prefix */
 	uint32_t heap;       /* CREATE, SESSION: enum heap_kind */
+	uint32_t ahead;      /* PIN: nobody waits for it, or behind it */
 	uint32_t page_shift; /* PINNED: of the pages that were got */
 	uint32_t holes;      /* AUDITED: pages, as struct heap_found */
 	uint32_t unlocked;

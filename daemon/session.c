@@ -275,6 +275,14 @@ session_refuse(struct session *s, int error, const char *reason)
 
 /* --- The core's operations --- */
 
+/* Nobody waits for it, nor for another slice behind it. */
+static bool
+may_yield(const struct arbiter *a, const struct pool *p)
+{
+	return p->grows_for == GROW_HEADROOM && p->queue.length == 0 &&
+	       a->core.pins_out == 1;
+}
+
 static void
 ask_for_slice(void *ctx, struct pool *p, struct chunk_range r, enum channel_type type)
 {
@@ -283,6 +291,7 @@ ask_for_slice(void *ctx, struct pool *p, struct chunk_range r, enum channel_type
 		.type = type, .id = s->id, .slot = s->slot, .from = r.from, .to = r.to
 	};
 
+	msg.ahead = type == CHANNEL_PIN && may_yield(ctx, p);
 	arbiter_tell_keeper(ctx, &msg);
 }
 

@@ -410,6 +410,7 @@ do_what_keepers_do(int sock)
 	MUST(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW) == 0 && fstat(fd, &st) == 0);
 	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	MUST(p != MAP_FAILED && madvise(p, 4096, MADV_DONTFORK) == 0);
+	MUST(sched_yield() == 0);
 	MUST(mlock2(p, 4096, 0) == 0 && mincore(p, 4096, &resident) == 0);
 	MUST(syscall(SYS_munlock, p, 4096) == 0);
 	MUST(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == 0);
