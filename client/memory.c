@@ -178,9 +178,8 @@ populate_ledger(struct bud_pool *pool, struct chunk_range r)
 	}
 }
 
-#define BATCH \
-	64u     /* chunks, 16 MiB: a page of the ledger's largest array tells of them */
-#define STEP 4u /* chunks, 1 MiB */
+#define BATCH 256u /* chunks, 64 MiB: a call costs as much as dozens of large pages */
+#define STEP  4u   /* chunks, 1 MiB */
 
 /*
  * Populates up to BATCH new chunks from @first on; returns where it stopped. The
