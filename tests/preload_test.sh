@@ -2,20 +2,18 @@
 # SPDX-License-Identifier: ISC
 #
 # Unmodified programs under bud-run, with a budd of the test's own: a probe that checks itself,
-# and whatever real programs are installed; these must do the same as without.
+# and whatever real programs are installed; these must do the same as without. In a build with
+# sanitizers the library has the undefined one, which ends a program with SIGILL; the others
+# would need a malloc() of their own.
 set -u
 LC_ALL=C
 export LC_ALL
 build=${BUD_BUILD:-$PWD}
 library=$build/.libs/libbud-preload.so
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 sanitized=no
 budd= children=
 
-if grep -q 'fsanitize' "$build/Makefile" && grep -q '^SANITIZE = .*sanitize' "$build/Makefile"; then
-	echo "skip: built with sanitizers, which have a malloc() of their own"
-	echo "0 passed, 0 failed, 1 skipped"
-	exit 0
-fi
+grep -q '^SANITIZE = .*sanitize' "$build/Makefile" && sanitized=yes
 if [ ! -f "$library" ]; then
 	echo "not ok - $library was not built"
 	echo "0 passed, 1 failed"
@@ -401,9 +399,14 @@ else
 	test_restarts
 	test_probe
 	test_exec
+	test_sqlite
+fi
+if [ $# -eq 0 ] && [ $sanitized = yes ]; then
+	echo "skip: the other real programs, which run in the build without sanitizers"
+	skipped=$((skipped + 1))
+elif [ $# -eq 0 ]; then
 	test_python
 	test_python_itself
-	test_sqlite
 	test_redis
 	test_nginx
 	test_iperf
