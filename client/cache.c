@@ -10,6 +10,10 @@
  * by an id that is never used again, so that a pool which was closed by another thread is
  * not taken for the one that got its address. Other pools' caches are found by a walk.
  *
+ * In a cache lies only what was taken from the map in the present tick, so that its chunk has
+ * that tick's stamp, and a hit needs to write none. Buffers that were held for longer go to the
+ * map at once.
+ *
  * A refill takes one buffer at first, then two, four, up to half of a stack, until the cache
  * is emptied, at the latest with the next tick: who holds many buffers and gives few back gets
  * them side by side from the bottom, as if there were no cache.
@@ -30,7 +34,7 @@
 #include "client/link.h"
 
 #define FORKED_ID  UINT64_MAX
-#define HUNGER_MAX 6u /* a batch of 64: more than a stack holds */
+#define HUNGER_MAX 6u /* a batch of 64: half of a stack */
 
 __attribute__((
     tls_model("initial-exec"))) __thread struct bud_inline_thread bud_inline_1;
@@ -117,18 +121,22 @@ remember(struct bud_pool *pool, uint32_t i)
 	return m;
 }
 
+static struct bud__cache *
+memory_of(struct bud_pool *pool, const struct bud_inline_cache *c)
+{
+	return atomic_load_explicit(
+	    &pool->caches[c - pool->ledger.cache], memory_order_relaxed);
+}
+
 static void
 make_current(struct bud_pool *pool, struct bud_inline_cache *c)
 {
-	struct ledger *l = &pool->ledger;
-
 	bud_inline_1 = (struct bud_inline_thread){ .pool = pool->id,
 		.cache = c,
 		.memory = pool->memory,
 		.frames = pool->memory_size / FRAME_SIZE,
-		.order = (const uint8_t *)(uintptr_t)l->order,
-		.stamp = (uint32_t *)(uintptr_t)l->stamp,
-		.tick = (const uint32_t *)(uintptr_t)&l->header->tick };
+		.order = (const uint8_t *)(uintptr_t)pool->ledger.order,
+		.mark = LEDGER_MARK(0, memory_of(pool, c)->tick) };
 }
 
 static uint32_t
@@ -208,13 +216,6 @@ mine(struct bud_pool *pool)
 	return bud_inline_1.pool == pool->id ? bud_inline_1.cache : find(pool);
 }
 
-static struct bud__cache *
-memory_of(struct bud_pool *pool, const struct bud_inline_cache *c)
-{
-	return atomic_load_explicit(
-	    &pool->caches[c - pool->ledger.cache], memory_order_relaxed);
-}
-
 /* --- At work in it --- */
 
 static bool
@@ -233,6 +234,21 @@ empty(struct bud_pool *pool, struct bud_inline_cache *c)
 	return held;
 }
 
+/* Whatever a tick finds in a cache goes, so that all in it is of one. */
+static bool
+renew(struct bud_pool *pool, struct bud_inline_cache *c)
+{
+	struct bud__cache *m = memory_of(pool, c);
+	uint32_t tick = ledger_tick(&pool->ledger);
+
+	if (m->tick == tick)
+		return false;
+	m->tick = tick;
+	if (bud_inline_1.pool == pool->id)
+		bud_inline_1.mark = LEDGER_MARK(0, tick);
+	return true;
+}
+
 /* Claims the cache and does what it was stopped for; false: a taker is at it. */
 static bool
 enter(struct bud_pool *pool, struct bud_inline_cache *c, bool *gavep)
@@ -243,7 +259,7 @@ enter(struct bud_pool *pool, struct bud_inline_cache *c, bool *gavep)
 		return false;
 	if ((stop & CACHE_TICK) != 0)
 		cache_clear_tick(c);
-	if (stop != 0 && empty(pool, c))
+	if ((renew(pool, c) || stop != 0) && empty(pool, c))
 		*gavep = true;
 	return true;
 }
@@ -295,18 +311,6 @@ refill(struct bud_pool *pool, struct bud_inline_cache *c, unsigned int order,
 		news->belled = true;
 }
 
-static void
-stamp(uint32_t frame, unsigned int order)
-{
-	struct bud_inline_thread *t = &bud_inline_1;
-	uint32_t tick = __atomic_load_n(t->tick, __ATOMIC_RELAXED),
-		 first = frame / CHUNK_FRAMES;
-
-	for (uint32_t c = first; c < first + ledger_order_chunks(order); c++)
-		if (__atomic_load_n(&t->stamp[c], __ATOMIC_RELAXED) != tick)
-			__atomic_store_n(&t->stamp[c], tick, __ATOMIC_RELAXED);
-}
-
 bool
 bud__cache_take(
     struct bud_pool *pool, unsigned int order, uint32_t *framep, struct bud__news *news)
@@ -326,8 +330,6 @@ bud__cache_take(
 		taken = true;
 	}
 	leave(pool, c, &news->gave);
-	if (taken)
-		stamp(*framep, order);
 	return taken;
 }
 
@@ -354,19 +356,19 @@ bud__cache_give(struct bud_pool *pool, uint32_t frame, unsigned int order)
 {
 	struct bud_inline_cache *c = mine(pool);
 	struct bud_inline_stack *s;
-	bool gave; /* the caller looks in any case */
+	bool gave, kept; /* the caller looks in any case */
 
 	if (c == NULL || c->stack[order].capacity == 0 || !enter(pool, c, &gave))
 		return false;
-	s = &c->stack[order];
-	if (s->count > 0 && s->frame[s->count - 1] == frame)
-		bud__bad_free(
-		    pool, pool->memory + frame * FRAME_SIZE, "it is free already");
-	make_room(pool, c, order);
-	__atomic_store_n(&s->frame[s->count], frame, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->count, s->count + 1, __ATOMIC_RELAXED);
+	kept = ledger_is_of_tick(&pool->ledger, frame, order, memory_of(pool, c)->tick);
+	if (kept) {
+		s = &c->stack[order];
+		make_room(pool, c, order);
+		__atomic_store_n(&s->frame[s->count], frame, __ATOMIC_RELAXED);
+		__atomic_store_n(&s->count, s->count + 1, __ATOMIC_RELAXED);
+	}
 	leave(pool, c, &gave);
-	return true;
+	return kept;
 }
 
 bool
@@ -418,9 +420,8 @@ bud_inline_stopped(struct bud_pool *pool)
 }
 
 void *
-bud_inline_taken(struct bud_pool *pool, uint32_t frame, unsigned int order)
+bud_inline_taken(struct bud_pool *pool, uint32_t frame)
 {
-	stamp(frame, order);
 	bud_inline_stopped(pool);
 	return pool->memory + frame * FRAME_SIZE;
 }

@@ -11,6 +11,7 @@
 struct bud__cache {
 	_Atomic(struct bud_inline_thread *) owner; /* NULL: nobody's */
 	/* The owner's, from here on. */
+	uint32_t tick;                    /* of all that is in it */
 	uint32_t from[BUD_INLINE_ORDERS]; /* where to refill from */
 	uint32_t hunger
 	    [BUD_INLINE_ORDERS]; /* refills since it was emptied: batches double */
@@ -45,7 +46,7 @@ void bud__caches_end(struct bud_pool *pool);
 bool bud__cache_take(struct bud_pool *pool, unsigned int order, uint32_t *framep,
     struct bud__news *news);
 /** bud__cache_give() - into the thread's cache; the caller has bud__gave() look afterwards
- * Return: false: the map has to take it */
+ * Return: false: the map has to take it, as whatever was taken in another tick */
 bool bud__cache_give(struct bud_pool *pool, uint32_t frame, unsigned int order);
 /** bud__cache_yield() - empty the thread's cache; the caller has bud__gave() look afterwards
  * Return: there was something in it, or still is, because somebody takes from it */

@@ -15,8 +15,8 @@
  *
  * Each thread keeps a few buffers of each size in a cache of its own, which lies in memory
  * that budd shares: budd counts them as free, and takes them out when somebody else needs
- * them. A hit writes to that cache alone, and to the chunk's stamp once in a tick. What
- * makes that safe is told in proto/cache.c; in short: the owner raises `busy`, looks at
+ * them. A hit writes to that cache alone. What makes that safe is told in proto/cache.c; in
+ * short: the owner raises `busy`, looks at
  * `stop`, works, lowers `busy` and looks at `stop` again; whoever takes from another's
  * cache raises `stop`, has every processor run a barrier (membarrier(2)), and leaves the
  * cache alone if it is busy. So the owner pays two plain stores and two loads.
@@ -38,8 +38,8 @@
 extern "C" {
 #endif
 
-#define BUD_INLINE_ORDERS 9u  /* 4 KiB to 1 MiB; larger buffers are never cached */
-#define BUD_INLINE_SLOTS  54u /* buffers of one size, at the most */
+#define BUD_INLINE_ORDERS 9u   /* 4 KiB to 1 MiB; larger buffers are never cached */
+#define BUD_INLINE_SLOTS  126u /* buffers of one size, at the most */
 
 /* Buffers of one size: the first `count` of `frame` are there, the last is the next. */
 struct bud_inline_stack {
@@ -54,7 +54,7 @@ struct bud_inline_cache {
 	uint32_t
 	    stop; /* bits of proto/cache.h; not 0: the library has something to do */
 	uint32_t entries; /* odd while the owner is in the free map, and counts */
-	uint32_t reserved[5];
+	uint32_t reserved[13];
 	struct bud_inline_stack stack[BUD_INLINE_ORDERS];
 };
 
@@ -63,19 +63,18 @@ struct bud_inline_thread {
 	uint64_t pool; /* which one; ids are never used again. 0: none */
 	struct bud_inline_cache *cache;
 	char *memory;
-	uint64_t frames; /* of the whole memory */
-	const uint8_t
-	    *order;      /* of each frame: k + 1 where a buffer of 2^k frames starts */
-	uint32_t *stamp; /* of each chunk of 64 frames: tick of its last allocation */
-	const uint32_t *tick;
+	uint64_t frames;      /* of the whole memory */
+	const uint8_t *order; /* of each frame: what starts there, and since when */
+	uint32_t mark; /* what order[] says of a buffer of 4 KiB that was taken in this
+			  tick; mark + k of one of 2^k times that */
 };
 
 extern __thread struct bud_inline_thread bud_inline_1
     __attribute__((tls_model("initial-exec")));
 
-/* The library's part, when the thread's `stop` was raised meanwhile, or a chunk's stamp is of
- * the past. The first returns the buffer. */
-void *bud_inline_taken(struct bud_pool *pool, uint32_t frame, unsigned int order)
+/* The library's part, when the thread's `stop` was raised meanwhile. The first returns the
+ * buffer. */
+void *bud_inline_taken(struct bud_pool *pool, uint32_t frame)
     __attribute__((returns_nonnull));
 void bud_inline_stopped(struct bud_pool *pool);
 
@@ -88,9 +87,9 @@ void bud_inline_stopped(struct bud_pool *pool);
 	    (t)->pool == __atomic_load_n((const uint64_t *)(pool), __ATOMIC_RELAXED), \
 	    1)
 
-/* The owner's two ends: may he, and does somebody want him to stop. Between the store and the load that follow each other no barrier
- * is needed here: the taker has one run on this processor. The compiler must keep them in
- * order. */
+/* The owner's two ends: may he, and does somebody want him to stop. Between the store and the
+ * load that follow each other no barrier is needed here: the taker has one run on this
+ * processor. The compiler must keep them in order. */
 #define BUD_INLINE_ENTER(c)                                 \
 	(__atomic_store_n(&(c)->busy, 1, __ATOMIC_RELAXED), \
 	    __atomic_signal_fence(__ATOMIC_SEQ_CST),        \
@@ -110,7 +109,7 @@ bud_inline_take(struct bud_pool *pool, size_t size)
 				       ((unsigned long long)size - 1) >> 11 | 1);
 	struct bud_inline_cache *c = t->cache;
 	struct bud_inline_stack *s;
-	uint32_t frame, n, rest;
+	uint32_t frame, n;
 	void *buf;
 
 	if (!BUD_INLINE_MINE(t, pool) || order >= BUD_INLINE_ORDERS)
@@ -123,18 +122,16 @@ bud_inline_take(struct bud_pool *pool, size_t size)
 	}
 	frame = __atomic_load_n(&s->frame[n - 1], __ATOMIC_RELAXED);
 	__atomic_store_n(&s->count, n - 1, __ATOMIC_RELAXED);
-	rest = BUD_INLINE_LEAVE(c);
-	rest |= __atomic_load_n(&t->stamp[frame / 64], __ATOMIC_RELAXED) ^
-		__atomic_load_n(t->tick, __ATOMIC_RELAXED);
-	if (__builtin_expect(rest != 0, 0))
-		return bud_inline_taken(pool, frame, order);
+	if (__builtin_expect(BUD_INLINE_LEAVE(c) != 0, 0))
+		return bud_inline_taken(pool, frame);
 	buf = t->memory + ((uint64_t)frame << 12);
 	if (buf == NULL)
 		__builtin_unreachable();
 	return buf;
 }
 
-/* Into the thread's cache; 0: the library has to. */
+/* Into the thread's cache; 0: the library has to. A cache keeps what was taken in this tick alone,
+ * whose chunks have its stamp, so that taking it again has nothing to write down. */
 BUD_INLINE int
 bud_inline_give(struct bud_pool *pool, void *buf)
 {
@@ -152,14 +149,12 @@ bud_inline_give(struct bud_pool *pool, void *buf)
 	frame = offset >> 12 | offset << 52;
 	if (__builtin_expect(frame >= t->frames, 0))
 		return 0;
-	order = __atomic_load_n(&t->order[frame], __ATOMIC_RELAXED) - 1u;
+	order = __atomic_load_n(&t->order[frame], __ATOMIC_RELAXED) - t->mark;
 	if (__builtin_expect(order >= BUD_INLINE_ORDERS, 0))
 		return 0;
 	s = &c->stack[order];
 	if (!BUD_INLINE_ENTER(c) ||
-	    (n = __atomic_load_n(&s->count, __ATOMIC_RELAXED)) >= s->capacity ||
-	    (n > 0 && __atomic_load_n(&s->frame[n - 1], __ATOMIC_RELAXED) ==
-			  frame)) { /* twice in a row */
+	    (n = __atomic_load_n(&s->count, __ATOMIC_RELAXED)) >= s->capacity) {
 		__atomic_store_n(&c->busy, 0, __ATOMIC_RELEASE);
 		return 0;
 	}

@@ -58,7 +58,7 @@
 
 #include <assert.h>
 
-#define WALL_SHARES 64u /* one size in one cache: at the most this part of the wall */
+#define WALL_SHARES 32u /* one size in one cache: at the most this part of the wall */
 #define WALL_TIMES  16u /* ... and no buffer that is larger than this part */
 
 static_assert(

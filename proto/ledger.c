@@ -12,7 +12,7 @@
  *
  * Invariants, checked by ledger_check() where nobody is in the midst of a call:
  *   I1  a frame is free, or in exactly one buffer, or in a closed chunk;
- *   I2  order[f] is k + 1 for the first frame f of every buffer of order k, LEDGER_INNER
+ *   I2  order[f] tells k for the first frame f of every buffer of order k, LEDGER_INNER
  *       for the first frame of its later chunks, and neither anywhere else;
  *   I3  the words of closed chunks are 0, and budd alone makes them anything else.
  *
@@ -88,8 +88,9 @@ ledger_pages(
 size_t
 ledger_resident(uint32_t chunks, uint32_t used)
 {
-	size_t offset, bytes = PAGE + LEDGER_CACHES_LOCKED * LEDGER_CACHE_SIZE;
+	size_t offset, bytes;
 
+	bytes = page_round(PAGE + LEDGER_CACHES_LOCKED * LEDGER_CACHE_SIZE);
 	for (unsigned int a = 0; a < LEDGER_ARRAYS; a++)
 		bytes += ledger_pages(chunks, a, used, &offset);
 	return bytes;
@@ -187,11 +188,15 @@ chunks_to_scan(const struct ledger *l)
 	return open < l->chunks ? open : l->chunks;
 }
 
-static void
-stamp_chunk(struct ledger *l, uint32_t chunk)
+uint32_t
+ledger_tick(const struct ledger *l)
 {
-	uint32_t tick = atomic_load_explicit(&l->header->tick, memory_order_relaxed);
+	return atomic_load_explicit(&l->header->tick, memory_order_relaxed);
+}
 
+static void
+stamp_chunk(struct ledger *l, uint32_t chunk, uint32_t tick)
+{
 	/* A store dirties the line for all other threads; most would store the same
 	 * tick. */
 	if (atomic_load_explicit(&l->stamp[chunk], memory_order_relaxed) != tick)
@@ -207,7 +212,7 @@ set_order(struct ledger *l, uint32_t frame, uint8_t value)
 static int
 take_within_chunk(struct ledger *l, unsigned int order, uint32_t *framep)
 {
-	uint32_t n = chunks_to_scan(l);
+	uint32_t n = chunks_to_scan(l), tick = ledger_tick(l);
 
 	for (uint32_t c = 0; c < n; c++) {
 		uint64_t word = atomic_load_explicit(&l->free[c], memory_order_relaxed);
@@ -219,8 +224,8 @@ take_within_chunk(struct ledger *l, unsigned int order, uint32_t *framep)
 				memory_order_relaxed))
 				continue;
 			*framep = c * CHUNK_FRAMES + (uint32_t)bit;
-			set_order(l, *framep, (uint8_t)(order + 1));
-			stamp_chunk(l, c);
+			set_order(l, *framep, LEDGER_MARK(order, tick));
+			stamp_chunk(l, c, tick);
 			return 0;
 		}
 	}
@@ -262,6 +267,7 @@ static int
 take_chunks(struct ledger *l, unsigned int order, uint32_t from, uint32_t *framep)
 {
 	uint32_t n = ledger_order_chunks(order), end = chunks_to_scan(l), run = 0, lost;
+	uint32_t tick = ledger_tick(l);
 
 	for (uint32_t c = from; c < end; c++) {
 		if (atomic_load_explicit(&l->free[c], memory_order_relaxed) !=
@@ -277,10 +283,10 @@ take_chunks(struct ledger *l, unsigned int order, uint32_t from, uint32_t *frame
 		}
 		for (uint32_t i = c + 1 - n; i <= c; i++) {
 			set_order(l, i * CHUNK_FRAMES, LEDGER_INNER);
-			stamp_chunk(l, i);
+			stamp_chunk(l, i, tick);
 		}
 		*framep = (c + 1 - n) * CHUNK_FRAMES;
-		set_order(l, *framep, (uint8_t)(order + 1));
+		set_order(l, *framep, LEDGER_MARK(order, tick));
 		return 0;
 	}
 	return LEDGER_E_FULL;
@@ -297,7 +303,8 @@ ledger_take(struct ledger *l, unsigned int order, uint32_t *framep)
 
 /* Up to @want runs of one word by one swap; returns their first bits. */
 static uint64_t
-take_runs(struct ledger *l, uint32_t chunk, unsigned int order, uint32_t want)
+take_runs(
+    struct ledger *l, uint32_t chunk, unsigned int order, uint32_t want, uint32_t tick)
 {
 	uint64_t word = atomic_load_explicit(&l->free[chunk], memory_order_relaxed);
 	uint64_t starts;
@@ -307,7 +314,7 @@ take_runs(struct ledger *l, uint32_t chunk, unsigned int order, uint32_t want)
 		if (atomic_compare_exchange_weak_explicit(&l->free[chunk], &word,
 			word & ~(starts * run_mask(order)), memory_order_acquire,
 			memory_order_relaxed)) {
-			stamp_chunk(l, chunk);
+			stamp_chunk(l, chunk, tick);
 			return starts;
 		}
 	return 0;
@@ -317,15 +324,15 @@ static uint32_t
 take_in_words(struct ledger *l, unsigned int order, uint32_t want,
     struct chunk_range *r, uint32_t *frames)
 {
-	uint32_t n = 0;
+	uint32_t n = 0, tick = ledger_tick(l);
 
 	for (; r->from < r->to && n < want; r->from++) {
-		uint64_t starts = take_runs(l, r->from, order, want - n);
+		uint64_t starts = take_runs(l, r->from, order, want - n, tick);
 
 		for (; starts != 0; starts &= starts - 1) {
 			frames[n] =
 			    r->from * CHUNK_FRAMES + (uint32_t)__builtin_ctzll(starts);
-			set_order(l, frames[n++], (uint8_t)(order + 1));
+			set_order(l, frames[n++], LEDGER_MARK(order, tick));
 		}
 		if (n == want)
 			break; /* there may be more in this one */
@@ -368,10 +375,17 @@ ledger_order_at(const struct ledger *l, uint32_t frame)
 
 	if (frame / CHUNK_FRAMES >= l->chunks)
 		return -1;
-	order = atomic_load_explicit(&l->order[frame], memory_order_relaxed);
-	if (order == LEDGER_NONE || order > ORDER_MAX + 1)
-		return -1;
-	return order - 1;
+	order = atomic_load_explicit(&l->order[frame], memory_order_relaxed) &
+		((1u << LEDGER_SIZE_BITS) - 1);
+	return order <= ORDER_MAX + 1 ? order - 1 : -1;
+}
+
+bool
+ledger_is_of_tick(
+    const struct ledger *l, uint32_t frame, unsigned int order, uint32_t tick)
+{
+	return atomic_load_explicit(&l->order[frame], memory_order_relaxed) ==
+	       LEDGER_MARK(order, tick);
 }
 
 static int
@@ -475,7 +489,7 @@ ledger_open_chunk(struct ledger *l, uint32_t chunk)
 {
 	assert(chunk < l->chunks);
 	set_order(l, chunk * CHUNK_FRAMES, LEDGER_CLOSED);
-	stamp_chunk(l, chunk);
+	stamp_chunk(l, chunk, ledger_tick(l));
 	atomic_fetch_add_explicit(&l->generation[chunk], 1, memory_order_relaxed);
 	atomic_exchange(&l->free[chunk], UINT64_MAX);
 }
@@ -589,7 +603,7 @@ ledger_give_cancel(struct ledger *l, uint32_t frame, unsigned int order)
 
 	for (uint32_t c = first + 1; c < first + ledger_order_chunks(order); c++)
 		set_order(l, c * CHUNK_FRAMES, LEDGER_INNER);
-	set_order(l, frame, (uint8_t)(order + 1));
+	set_order(l, frame, LEDGER_MARK(order, ledger_tick(l)));
 }
 
 /* One that is marked as moving, and has no bit in the map, was not given yet, unless a

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define LEDGER_MAGIC   0x007265676465626cULL
-#define LEDGER_VERSION 2u /* of the layout; raised with every change of it */
+#define LEDGER_VERSION 3u /* of the layout; raised with every change of it */
 
 #define FRAME_SHIFT  12u
 #define FRAME_SIZE   ((uint64_t)1 << FRAME_SHIFT) /* 4 KiB */
@@ -25,20 +25,24 @@
 #define ORDER_MAX    28u /* 1 TiB: the largest buffer, and wall */
 #define CHUNKS_MAX   ((uint32_t)1 << (ORDER_MAX - CHUNK_ORDER))
 
-/* What order[] says of a frame; where a buffer of order k starts it says k + 1. */
+/* What order[] says of a frame. Where a buffer of order k starts: k + 1, and in the higher bits
+ * the last ones of the tick in which it was taken from the map. */
 #define LEDGER_NONE 0x00u /* no buffer starts here */
 #define LEDGER_MOVING \
-	0xfdu /* budd took a buffer out of a cache, and gave it to the map */
-#define LEDGER_INNER  0xfeu /* first frame of a later chunk of a large buffer */
-#define LEDGER_CLOSED 0xffu /* first frame of a chunk nobody used since it was opened */
+	0x20u /* budd took a buffer out of a cache, and gave it to the map */
+#define LEDGER_INNER     0x40u /* first frame of a later chunk of a large buffer */
+#define LEDGER_CLOSED    0x60u /* first frame of a chunk nobody used since it was opened */
+#define LEDGER_SIZE_BITS 5u
+#define LEDGER_MARK(order, tick) \
+	((uint8_t)(((order) + 1u) | (tick) << LEDGER_SIZE_BITS))
 
 #define LEDGER_MARK_NONE UINT32_MAX /* low_mark: growing ahead is not armed */
 
 /* Thread caches (cache.h): threads beyond do without. The pages of the first ones are locked;
  * those of others are hot while their threads run, and cost a fault if they were not. */
 #define LEDGER_CACHES        256u
-#define LEDGER_CACHE_SIZE    2048u
-#define LEDGER_CACHES_LOCKED 4u
+#define LEDGER_CACHE_SIZE    4672u
+#define LEDGER_CACHES_LOCKED 3u
 
 /* One page, and one cache line for each kind of reader. budd alone writes it, but for the
  * last line, which is the client's. */
@@ -164,6 +168,12 @@ int ledger_give_many(
 /** ledger_order_at() - the order of the buffer that starts at @frame, -1 if none does
  */
 int ledger_order_at(const struct ledger *l, uint32_t frame);
+/** ledger_tick() - the tick, as budd tells it; all above mark and stamp with it */
+uint32_t ledger_tick(const struct ledger *l);
+/** ledger_is_of_tick() - the buffer of @order at @frame was taken from the map in this tick, or
+ * eight, sixteen, ... before: its chunk's stamp is this tick */
+bool ledger_is_of_tick(
+    const struct ledger *l, uint32_t frame, unsigned int order, uint32_t tick);
 /** ledger_queued() - somebody waits; sequentially consistent, see ledger.c */
 bool ledger_queued(const struct ledger *l);
 /** ledger_claim_mark() - @frame is at or beyond low_mark, and the caller is the one to

@@ -96,13 +96,13 @@ free_frames(void)
 
 START_TEST(capacities_follow_the_wall)
 {
-	/* A 64th of the wall is 256 KiB; one buffer at least up to a 16th, 1 MiB. */
+	/* A 32nd of the wall is 512 KiB; one buffer at least up to a 16th, 1 MiB. */
 	ck_assert_uint_eq(cache->stack[0].capacity, BUD_INLINE_SLOTS);
-	ck_assert_uint_eq(cache->stack[4].capacity, 4);
-	ck_assert_uint_eq(cache->stack[6].capacity, 1);
+	ck_assert_uint_eq(cache->stack[4].capacity, 8);
+	ck_assert_uint_eq(cache->stack[6].capacity, 2);
 	ck_assert_uint_eq(cache->stack[8].capacity, 1);
 	cache_setup(cache, CHUNK_SIZE);
-	ck_assert_uint_eq(cache->stack[0].capacity, 1);
+	ck_assert_uint_eq(cache->stack[0].capacity, 2);
 	ck_assert_uint_eq(cache->stack[2].capacity, 1);
 	ck_assert_uint_eq(cache->stack[3].capacity, 0);
 }
@@ -167,8 +167,8 @@ START_TEST(a_refill_begins_where_the_last_one_ended_and_looks_below_in_the_end)
 	ck_assert_uint_eq(from, BASE - 1); /* there is more in that one */
 	ck_assert_uint_eq(cache->stack[0].frame[26] / CHUNK_FRAMES, BASE - 1);
 	from = BASE; /* the end */
-	ck_assert_uint_eq(cache_refill(l, cache, 4, BUD_INLINE_SLOTS, &from), 2);
-	ck_assert_uint_lt(cache->stack[4].frame[1] / CHUNK_FRAMES, BASE - 1);
+	ck_assert_uint_eq(cache_refill(l, cache, 4, BUD_INLINE_SLOTS, &from), 4);
+	ck_assert_uint_lt(cache->stack[4].frame[3] / CHUNK_FRAMES, BASE - 1);
 	cache_leave(cache);
 }
 END_TEST
@@ -213,7 +213,7 @@ START_TEST(what_is_cached_counts_as_free)
 	refill(cache, 0);
 	refill(&l->cache[1], 4);
 	ck_assert_uint_eq(pool_used(&p->pool), 0);
-	ck_assert_uint_eq(caches_frames(&p->pool), BUD_INLINE_SLOTS / 2 + 2 * 16);
+	ck_assert_uint_eq(caches_frames(&p->pool), BUD_INLINE_SLOTS / 2 + 4 * 16);
 }
 END_TEST
 

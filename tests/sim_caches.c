@@ -85,7 +85,6 @@ take_cached(struct play *g, struct thread *t, unsigned int order, uint32_t *fram
 	if (s->count == 0)
 		return false;
 	*framep = s->frame[--s->count];
-	atomic_store(&g->l->stamp[*framep / CHUNK_FRAMES], w->core.tick);
 	return true;
 }
 
@@ -117,7 +116,7 @@ give(struct play *g, struct thread *t)
 
 	t->frame[i] = t->frame[--t->n];
 	t->order[i] = t->order[t->n];
-	if (!g->caching) {
+	if (!g->caching || !ledger_is_of_tick(g->l, frame, order, w->core.tick)) {
 		ck_assert_int_eq(ledger_give(g->l, frame), 0);
 		return;
 	}

@@ -134,6 +134,8 @@ enter(struct bud_inline_cache *c)
 		return false;
 	if ((stop & CACHE_TICK) != 0)
 		cache_clear_tick(c);
+	if (c == bud_inline_1.cache)
+		bud_inline_1.mark = LEDGER_MARK(0, ledger_tick(l));
 	if (stop != 0)
 		empty(c);
 	return true;
@@ -167,22 +169,10 @@ bud_inline_stopped(struct bud_pool *pool)
 /* In pages: where the client would have its memory mapped. Nobody reads it. */
 static char *const memory = (char *)((uintptr_t)1 << 40);
 
-static void
-stamp(uint32_t frame, unsigned int order)
-{
-	uint32_t tick = __atomic_load_n(bud_inline_1.tick, __ATOMIC_RELAXED);
-
-	for (uint32_t i = 0; i < ledger_order_chunks(order); i++)
-		__atomic_store_n(&bud_inline_1.stamp[frame / CHUNK_FRAMES + i], tick,
-		    __ATOMIC_RELAXED);
-}
-
 void *
-bud_inline_taken(struct bud_pool *pool, uint32_t frame, unsigned int order)
+bud_inline_taken(struct bud_pool *pool, uint32_t frame)
 {
-	if (__atomic_load_n(&bud_inline_1.cache->stop, __ATOMIC_RELAXED) != 0)
-		bud_inline_stopped(pool);
-	stamp(frame, order);
+	bud_inline_stopped(pool);
 	return memory + (uint64_t)frame * FRAME_SIZE;
 }
 
@@ -234,14 +224,20 @@ give_beyond(uint32_t frame, unsigned int order)
 	if (ledger_queued(l)) {
 		yield(c);
 	} else if (order < BUD_INLINE_ORDERS && s->capacity > 0 && enter(c)) {
-		if (s->count == s->capacity &&
+		bool kept = ledger_is_of_tick(l, frame, order, ledger_tick(l));
+
+		if (kept && s->count == s->capacity &&
 		    cache_flush(l, c, order, s->capacity / 2, &bad) != 0)
 			violation("cached twice", bad, 0, 0);
-		__atomic_store_n(&s->frame[s->count], frame, __ATOMIC_RELAXED);
-		__atomic_store_n(&s->count, s->count + 1, __ATOMIC_RELAXED);
+		if (kept) {
+			__atomic_store_n(&s->frame[s->count], frame, __ATOMIC_RELAXED);
+			__atomic_store_n(&s->count, s->count + 1, __ATOMIC_RELAXED);
+		}
 		leave(c);
-		gave();
-		return;
+		if (kept) {
+			gave();
+			return;
+		}
 	}
 	atomic_fetch_add(&l->header->entered, 1);
 	if ((r = ledger_give(l, frame)) != 0)
@@ -312,8 +308,7 @@ thread_main(void *arg)
 		.memory = memory,
 		.frames = CHUNKS * CHUNK_FRAMES,
 		.order = (const uint8_t *)(uintptr_t)l->order,
-		.stamp = (uint32_t *)(uintptr_t)l->stamp,
-		.tick = (const uint32_t *)(uintptr_t)&l->header->tick };
+		.mark = LEDGER_MARK(0, 0) };
 	while (!atomic_load_explicit(&shared->stop, memory_order_relaxed))
 		thread_step(t);
 	while (t->n > 0)
