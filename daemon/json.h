@@ -16,6 +16,7 @@
 
 /* @key is a literal: it is neither copied nor freed. @item becomes the object's. */
 bool json_put(cJSON *object, const char *key, cJSON *item);
+/** json_put_number() - as digits: what reads the item and not the text finds no cJSON_Number */
 bool json_put_number(cJSON *object, const char *key, uint64_t value);
 bool json_put_real(cJSON *object, const char *key, double value);
 bool json_put_bool(cJSON *object, const char *key, bool value);

@@ -424,7 +424,7 @@ released(struct session *only, int pools)
 
 	ck_assert_ptr_nonnull(json);
 	ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(json, "pools")), pools);
-	blocks = cJSON_GetObjectItem(json, "blocks")->valuedouble;
+	blocks = strtod(cJSON_GetObjectItem(json, "blocks")->valuestring, NULL);
 	cJSON_Delete(json);
 	return blocks;
 }
