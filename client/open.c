@@ -250,10 +250,19 @@ move_in(struct bud_pool *pool, const struct proto_welcome *w, const int *fds)
 	return check_ledger(pool);
 }
 
+/* budd has pinned a base for us, or is about to: it may have it back. */
+static void
+say_close(struct bud_pool *pool)
+{
+	union proto_msg msg;
+
+	proto_init(&msg, PROTO_CLOSE);
+	(void)bud__send(pool, &msg);
+}
+
 static int
 on_welcome(struct bud_pool *pool, const union proto_msg *msg, int *fds)
 {
-	union proto_msg close_msg;
 	int r;
 
 	r = move_in(pool, &msg->welcome, fds);
@@ -264,9 +273,7 @@ on_welcome(struct bud_pool *pool, const union proto_msg *msg, int *fds)
 	}
 	if (r == 0)
 		return 0;
-	/* budd has pinned a base for us: it may have it back. */
-	proto_init(&close_msg, PROTO_CLOSE);
-	(void)bud__send(pool, &close_msg);
+	say_close(pool);
 	return r;
 }
 
@@ -307,20 +314,6 @@ step(struct bud_pool *pool, const union proto_msg *hello)
 }
 
 static int
-introduce(struct bud_pool *pool, const union proto_msg *hello, int64_t until_ns)
-{
-	int r = say(pool, hello);
-
-	/* A budd that hung up at once may have said why: listen in any case. */
-	if (r != 0 && r != -ECONNREFUSED)
-		return r;
-	while ((r = step(pool, hello)) == WIRE_E_AGAIN)
-		if ((r = wait_readable(pool, until_ns)) != 0)
-			return r;
-	return r;
-}
-
-static int
 watch(int epoll, int fd)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
@@ -353,14 +346,32 @@ make_events(struct bud_pool *pool)
 }
 
 static int
+introduce(struct bud_pool *pool, const union proto_msg *hello, int64_t until_ns)
+{
+	int r = say(pool, hello);
+
+	/* A budd that hung up at once may have said why: listen in any case. */
+	if (r != 0 && r != -ECONNREFUSED)
+		return r;
+	/* Meanwhile budd is at work. */
+	if ((r = make_events(pool)) != 0) {
+		say_close(pool);
+		return r;
+	}
+	while ((r = step(pool, hello)) == WIRE_E_AGAIN)
+		if ((r = wait_readable(pool, until_ns)) != 0)
+			return r;
+	return r;
+}
+
+static int
 open_at(struct bud_pool *pool, const struct sockaddr_un *address,
     const union proto_msg *hello)
 {
 	int64_t until_ns = bud__now_ns() + OPEN_NS;
 	int cancel = bud__hold_cancel(), r;
 
-	/* What can fail here comes first: a pool at budd is dear. */
-	if ((r = make_socket(pool)) == 0 && (r = make_events(pool)) == 0 &&
+	if ((r = make_socket(pool)) == 0 &&
 	    (r = connect_to(pool, address, until_ns)) == 0)
 		r = introduce(pool, hello, until_ns);
 	bud__resume_cancel(cancel);

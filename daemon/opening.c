@@ -189,6 +189,26 @@ record_limits(struct record *r, const struct pool_limits *l)
 	r->keep_idle = l->keep_idle;
 }
 
+/* The ledger's pages that tell of the new chunks. One look at each, too: where page tables
+ * are shadowed by a hypervisor, that costs more than all the rest, and had better be done
+ * while the keeper pins. */
+static void
+populate_ledger(struct session *s, uint32_t from, uint32_t to)
+{
+	const struct ledger *l = &s->pool.ledger;
+	size_t offset, had, size;
+
+	for (unsigned int a = 0; a < LEDGER_ARRAYS && from < to && to <= l->chunks;
+	     a++) {
+		had = ledger_pages(l->chunks, a, from, &offset);
+		size = ledger_pages(l->chunks, a, to, &offset) - had;
+		if (size == 0)
+			continue;
+		populate((char *)s->ledger + offset + had, size);
+		(void)*((volatile char *)s->ledger + offset + had);
+	}
+}
+
 void
 session_on_created(struct session *s, int error, int ledger)
 {
@@ -215,6 +235,7 @@ session_on_created(struct session *s, int error, int ledger)
 		return;
 	}
 	s->state = SESSION_OPENING;
+	populate_ledger(s, 0, s->hurried);
 }
 
 /* Told once, not at each tick that tries again. */
@@ -233,22 +254,6 @@ note_growth(struct session *s, int error)
 	s->grow_error = error;
 }
 
-/* The ledger's pages that tell of the new chunks. */
-static void
-populate_ledger(struct session *s, uint32_t from, uint32_t to)
-{
-	const struct ledger *l = &s->pool.ledger;
-	size_t offset, had, size;
-
-	for (unsigned int a = 0; a < LEDGER_ARRAYS && from < to && to <= l->chunks;
-	     a++) {
-		had = ledger_pages(l->chunks, a, from, &offset);
-		size = ledger_pages(l->chunks, a, to, &offset) - had;
-		if (size != 0)
-			populate((char *)s->ledger + offset + had, size);
-	}
-}
-
 void
 session_on_pinned(struct session *s, const struct channel_msg *msg)
 {
@@ -256,7 +261,8 @@ session_on_pinned(struct session *s, const struct channel_msg *msg)
 		return;
 	if (msg->error == 0) {
 		pool_note_pages(&s->pool, msg->page_shift);
-		populate_ledger(s, s->pool.pinned, msg->pinned);
+		if (s->pool.pinned >= s->hurried)
+			populate_ledger(s, s->pool.pinned, msg->pinned);
 	}
 	if (s->pool.welcome && s->pool.pin_error == 0)
 		note_growth(s, msg->error);
