@@ -25,6 +25,7 @@
 #include "daemon/clock.h"
 #include "daemon/pool.h"
 #include "daemon/share.h"
+#include "proto/ledger_plan.h"
 #include "proto/messages.h"
 
 #define PINS_OUT_MAX \

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "proto/ledger_plan.h"
+
 #define CHUNKS 24u /* 6 MiB */
 #define FRAMES (CHUNKS * CHUNK_FRAMES)
 #define PAGE   ((size_t)4096)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "proto/ledger.h"
+#include "proto/ledger_plan.h"
 
 #define CHUNKS  40u
 #define BASE    24u /* chunks; the rest is a block that comes and goes */
