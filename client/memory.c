@@ -21,6 +21,8 @@
 #include <sys/mman.h>
 
 #define LARGE_PAGE ((size_t)2 << 20)
+#define BATCH      256u /* chunks, 64 MiB: a call costs as much as dozens of large pages */
+#define STEP       4u /* chunks, 1 MiB */
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
@@ -160,26 +162,29 @@ populate(char *p, size_t size)
 		touch(p, size);
 }
 
-/* The pages of the ledger that tell of the chunks in @r: in each array, from the page
- * of the first to the page of the last. */
+/* The pages of the ledger that tell of the chunks in @r, and of the next STEP, before they are
+ * written to: in each array, from the page of the first to that of the last. The page of the
+ * first is there if it tells of a chunk that was populated before. */
 static void
 populate_ledger(struct bud_pool *pool, struct chunk_range r)
 {
 	char *base = (char *)pool->ledger.header;
+	uint32_t open = bud__memory_open(pool);
+	bool first_is_there = r.from > 0 && !bud__memory_is_new(pool, r.from - 1);
 
+	if (r.to < open)
+		r.to = open - r.to < STEP ? open : r.to + STEP;
 	for (unsigned int a = 0; a < LEDGER_ARRAYS; a++) {
 		size_t offset, from, to;
 
 		from = ledger_pages(pool->ledger.chunks, a, r.from, &offset);
 		to = ledger_pages(pool->ledger.chunks, a, r.to, &offset);
-		if (from > 0)
+		if (from > 0 && !first_is_there)
 			from -= FRAME_SIZE; /* it was rounded up, and is shared */
-		populate(base + offset + from, to - from);
+		if (to > from)
+			populate(base + offset + from, to - from);
 	}
 }
-
-#define BATCH 256u /* chunks, 64 MiB: a call costs as much as dozens of large pages */
-#define STEP  4u   /* chunks, 1 MiB */
 
 /*
  * Populates up to BATCH new chunks from @first on; returns where it stopped. The
