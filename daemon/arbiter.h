@@ -55,7 +55,7 @@ struct arbiter {
 	struct session **by_slot; /* the same */
 	char *records;
 	struct record_note *note;  /* behind them */
-	struct instant drop_until; /* requests are refused; see session.c */
+	struct instant drop_until; /* requests are refused; see session_hears.c */
 	struct outq *to_keeper;
 	struct event *from_keeper;
 	struct event *clockwork;

@@ -108,6 +108,19 @@ bool vault_untaken_next(struct vault *v, uint32_t *slotp, struct channel_mail *m
 
 /* Between the vault's own files. */
 
+/** vault_has_session() - the slot is somebody's, of whom the arbiter knows */
+bool vault_has_session(const struct vault *v, uint32_t slot);
+/** vault_is_foreign() - the slot is held for a budd of another layout */
+bool vault_is_foreign(const struct vault *v, uint32_t slot);
+/** vault_find_free() - the lowest free slot; or the table's end */
+uint32_t vault_find_free(struct vault *v);
+/** vault_note_store() - what the store said to a pool; told once, not for each */
+void vault_note_store(struct vault *v, int r);
+/** vault_unstore() - the store keeps the pool of @slot no longer */
+void vault_unstore(struct vault *v, uint32_t slot);
+/** vault_unpin_to() - give the chunks of a pool beyond @to back to the system */
+void vault_unpin_to(struct vault *v, struct slot *s, struct holding *h, uint32_t to);
+
 /** vault_untaken() - the arbiter cannot serve the session in @slot now, for @error */
 void vault_untaken(struct vault *v, uint32_t slot, int error);
 /** vault_end_session() - it is over: connection and pool go, the latter slice by slice */
