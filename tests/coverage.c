@@ -4,10 +4,11 @@
  * For scripts/coverage: processes that end without exit() leave their counters behind.
  *
  * Arbiters and most clients of the tests end by _exit() or by SIGKILL. Here _exit() writes the
- * counters first, and a kill(SIGKILL) gives its victim a moment to do so; the linker puts
- * these in the place of the real ones (--wrap). What is stopped, or killed by the kernel, is
- * lost all the same.
+ * counters first, and a kill(SIGKILL) gives its victim a moment to do so, in which it does
+ * nothing else: it must not notice that a signal came. The linker puts these in the place of
+ * the real ones (--wrap). What is stopped, or killed by the kernel, is lost all the same.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/types.h>
 #include <time.h>
@@ -17,19 +18,31 @@
 #define MOMENT_NS   30000000
 
 extern void __gcov_dump(void);
-extern void __gcov_reset(void);
 extern void __real__exit(int status) __attribute__((noreturn));
 extern int __real_kill(pid_t pid, int sig);
 void __wrap__exit(int status) __attribute__((noreturn));
 int __wrap_kill(pid_t pid, int sig);
 
-/* Once written, counted from nothing: or the end would add it all again. */
+static void
+wait_for_the_end(int sig)
+{
+	(void)sig;
+	for (;;)
+		pause();
+}
+
+/* SIGKILL is under way. What came in the midst of malloc() may not end well in another one;
+ * then the counters are lost, and nobody is to know. */
 static void
 dump(int sig)
 {
-	(void)sig;
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	dup2(null, STDERR_FILENO);
+	signal(SIGABRT, wait_for_the_end);
+	signal(SIGSEGV, wait_for_the_end);
 	__gcov_dump();
-	__gcov_reset();
+	wait_for_the_end(sig);
 }
 
 __attribute__((constructor)) static void
