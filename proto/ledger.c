@@ -60,10 +60,15 @@ page_round(size_t bytes)
 	return (bytes + PAGE - 1) & ~(PAGE - 1);
 }
 
+/* The caches begin in the midst of the header's page, which has room. At the start of one the words
+ * that a hit writes would lie as far into a page as those of order[] that it reads, where the
+ * lowest buffers are in use; and processors that compare the low bits of addresses alone, in
+ * order to know which load needs the store before it, take one for the other. */
 static size_t
 array_offset(uint32_t chunks, enum ledger_array array)
 {
-	size_t offset = PAGE + LEDGER_CACHES * LEDGER_CACHE_SIZE;
+	size_t offset =
+	    page_round(LEDGER_CACHES_AT + LEDGER_CACHES * LEDGER_CACHE_SIZE);
 
 	for (unsigned int a = 0; a < array; a++)
 		offset += page_round((size_t)chunks * element_size[a]);
@@ -89,7 +94,7 @@ ledger_resident(uint32_t chunks, uint32_t used)
 {
 	size_t offset, bytes;
 
-	bytes = page_round(PAGE + LEDGER_CACHES_LOCKED * LEDGER_CACHE_SIZE);
+	bytes = page_round(LEDGER_CACHES_AT + LEDGER_CACHES_LOCKED * LEDGER_CACHE_SIZE);
 	for (unsigned int a = 0; a < LEDGER_ARRAYS; a++)
 		bytes += ledger_pages(chunks, a, used, &offset);
 	return bytes;
@@ -106,7 +111,7 @@ ledger_attach(struct ledger *l, void *base, uint32_t chunks, uint32_t caches)
 	l->stamp = (void *)(p + array_offset(chunks, LEDGER_STAMP));
 	l->generation = (void *)(p + array_offset(chunks, LEDGER_GENERATION));
 	l->order = (void *)(p + array_offset(chunks, LEDGER_ORDER));
-	l->cache = (void *)(p + PAGE);
+	l->cache = (void *)(p + LEDGER_CACHES_AT);
 	l->chunks = chunks;
 	l->caches = caches;
 }

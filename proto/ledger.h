@@ -41,6 +41,7 @@
 /* Thread caches (cache.h): threads beyond do without. The pages of the first ones are locked;
  * those of others are hot while their threads run, and cost a fault if they were not. */
 #define LEDGER_CACHES        256u
+#define LEDGER_CACHES_AT     2048u /* byte where they begin: see array_offset() */
 #define LEDGER_CACHE_SIZE    4672u
 #define LEDGER_CACHES_LOCKED 3u
 
