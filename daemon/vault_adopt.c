@@ -109,8 +109,13 @@ adopt_pool(struct vault *v, uint32_t slot, struct parts *p)
 {
 	struct slot *s = &v->table->slot[slot];
 	struct holding *h = &v->holdings[slot];
-	int r = -EPROTO;
+	int r = -EPROTO, larger = p->memory;
 
+	if (size_of(p->memory) != (off_t)(s->chunks * CHUNK_SIZE)) {
+		p->memory =
+		    p->ledger; /* a small pool's ledger is larger than its memory */
+		p->ledger = larger;
+	}
 	if (p->sock != -1 && p->memory != -1 && p->ledger != -1)
 		r = heap_adopt(
 		    &h->heap, s->heap, p->memory, p->ledger, s->chunks, s->pinned);
