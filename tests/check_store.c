@@ -331,7 +331,8 @@ START_TEST(pools_of_another_layout_stay_locked_until_their_processes_end)
 	struct bud_pool *pool;
 	struct client c;
 
-	m.watchdog_ms = 8000; /* of the launches below: budd looks at each quarter of it */
+	m.watchdog_ms =
+	    8000; /* of the launches below: budd looks at each quarter of it */
 	client_run(&c, hold_without_budd, NULL);
 	client_wait(&c, "holding");
 	manager_kill(&m);
