@@ -86,6 +86,7 @@ struct core_counters {
 
 TAILQ_HEAD(pool_list, pool);
 RB_HEAD(request_deadlines, request);
+RB_PROTOTYPE(request_deadlines, request, by_deadline, compare_deadlines)
 
 struct core {
 	const struct core_ops *ops;
