@@ -352,7 +352,8 @@ START_TEST(a_death_at_any_step_of_growing_and_releasing_costs_nothing)
 	paint(held, BASE, 1);
 	grow_and_release(cycle.pool);
 	eventually(figures_add_up(&d));
-	witness_start(&witness, &d);
+	witness_note(&witness, &d);
+	witness_start(&witness);
 	died = die_at_every_step(&cycle, check_whole);
 	printf(
 	    "%u arbiters died, each at another step of growing and releasing\n", died);

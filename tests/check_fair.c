@@ -77,7 +77,8 @@ want_everything(struct client *me, void *arg)
 
 struct share {
 	unsigned int weight;
-	double pinned; /* bytes, on average */
+	double
+	    charge; /* bytes, on average; what is shared is what they cost, ledgers included */
 };
 
 struct shares {
@@ -109,7 +110,7 @@ add_sample(struct shares *s, const char *array)
 	cJSON_ArrayForEach (item, cJSON_GetObjectItem(status, array)) {
 		ck_assert_uint_lt(i, CLIENTS);
 		s->of[i].weight = (unsigned int)number(item, "weight");
-		s->of[i++].pinned += number(item, "pinned");
+		s->of[i++].charge += number(item, "charge");
 	}
 	s->n = i;
 	cJSON_Delete(status);
@@ -129,18 +130,18 @@ measure(const char *array)
 		usleep(SAMPLE_MS * 1000);
 	}
 	for (unsigned int i = 0; i < s.n; i++)
-		s.of[i].pinned /= samples;
+		s.of[i].charge /= samples;
 	return s;
 }
 
-/* Of what is pinned, over weight: 1 when all are equal. */
+/* Of what they have, over weight: 1 when all are equal. */
 static double
 jain(const struct shares *s)
 {
 	double sum = 0, squares = 0;
 
 	for (unsigned int i = 0; i < s->n; i++) {
-		double x = s->of[i].pinned / s->of[i].weight;
+		double x = s->of[i].charge / s->of[i].weight;
 
 		sum += x;
 		squares += x * x;
@@ -156,20 +157,20 @@ expect_weighted(struct shares *s, unsigned int n)
 
 	ck_assert_uint_eq(s->n, n);
 	for (unsigned int i = 0; i < n; i++) {
-		all += s->of[i].pinned;
+		all += s->of[i].charge;
 		weights += s->of[i].weight;
 	}
 	qsort(s->of, n, sizeof(s->of[0]), by_weight);
 	printf("shares in blocks (weight):");
 	for (unsigned int i = 0; i < n; i++)
-		printf(" %.2f (%u)", s->of[i].pinned / CHUNK, s->of[i].weight);
+		printf(" %.2f (%u)", s->of[i].charge / CHUNK, s->of[i].weight);
 	printf("; Jain %.4f\n", jain(s));
 	for (unsigned int i = 0; i < n; i++)
 		ck_assert_double_le_tol(
-		    all / weights * s->of[i].weight, s->of[i].pinned + CHUNK, 1);
+		    all / weights * s->of[i].weight, s->of[i].charge + CHUNK, 1);
 	for (unsigned int i = 0; i < n; i++)
 		ck_assert_double_ge_tol(
-		    all / weights * s->of[i].weight, s->of[i].pinned - CHUNK, 1);
+		    all / weights * s->of[i].weight, s->of[i].charge - CHUNK, 1);
 	ck_assert_double_ge(jain(s), 0.99);
 }
 

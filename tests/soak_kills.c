@@ -708,11 +708,12 @@ START_TEST(clients_notice_nothing_of_arbiters_that_are_killed)
 	daemon_snapshot(&d, &before);
 	client_run(&c[0], load[0], NULL);
 	client_wait(&c[0], "on");
-	witness_start(&witness, &d); /* from here on that is locked, at least */
+	witness_note(&witness, &d); /* from here on that is locked, at least */
 	for (unsigned int i = 1; i < LOAD; i++) {
 		client_run(&c[i], load[i], &i);
 		client_wait(&c[i], "on");
 	}
+	witness_start(&witness);
 	srandom(restarts);
 	for (unsigned int n = 1; n <= restarts; n++) {
 		int64_t killed_us;

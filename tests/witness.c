@@ -32,10 +32,15 @@ look(void *arg)
 }
 
 void
-witness_start(struct witness *w, const struct daemon *d)
+witness_note(struct witness *w, const struct daemon *d)
 {
 	*w = (struct witness){ .daemon = d, .least = daemon_locked(d) };
 	ck_assert_uint_gt(w->least, 0);
+}
+
+void
+witness_start(struct witness *w)
+{
 	ck_assert_int_eq(pthread_create(&w->thread, NULL, look, w), 0);
 }
 

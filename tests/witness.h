@@ -22,8 +22,11 @@ struct witness {
 	uint64_t dipped_to; /* 0: never below */
 };
 
-/** witness_start() - from now on nothing of what is locked now may be unlocked */
-void witness_start(struct witness *w, const struct daemon *d);
+/** witness_note() - from now on nothing of what is locked now may be unlocked */
+void witness_note(struct witness *w, const struct daemon *d);
+/** witness_start() - look; fork no child that allocates from here on, for this thread may be
+ * in the midst of an allocation just then, and not every allocator minds that */
+void witness_start(struct witness *w);
 /** witness_stop() - nothing was; how many times it looked */
 uint64_t witness_stop(struct witness *w);
 
