@@ -67,6 +67,7 @@ vault_end_session(struct vault *v, uint32_t slot)
 	close_fd(h->sock);
 	close_fd(h->pidfd);
 	h->sock = h->pidfd = -1;
+	h->untaken = false;
 	if (s->pinned <= heap_kind_slice(s->heap)) {
 		free_slot(v, s, h);
 		return;
