@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/access.h"
+#include "daemon/descriptors.h"
 #include "daemon/largepages.h"
 #include "daemon/log.h"
 #include "daemon/membarrier.h"
@@ -158,6 +159,10 @@ refuse_for_memory(struct session *s, int error)
 	char reason[PROTO_REASON_SIZE];
 	struct largepages large;
 
+	if (error == EMFILE) {
+		session_refuse(s, EUSERS, DESCRIPTORS_NONE_LEFT);
+		return;
+	}
 	largepages_read(&large, LARGEPAGES_PATH);
 	if (s->limits.heap == HEAP_HUGE && error != EDQUOT && error != ENOSPC)
 		snprintf(reason, sizeof(reason),

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "daemon/arbiter.h"
+#include "daemon/descriptors.h"
 #include "daemon/log.h"
 #include "daemon/vault.h"
 #include "proto/wire.h"
@@ -53,8 +54,7 @@ refuse(struct vault *v, const struct slot *s, const struct holding *h, int error
 	proto_init(&msg, PROTO_REFUSE);
 	msg.refuse.error = error == EMFILE ? EUSERS : error;
 	strlcpy(msg.refuse.reason,
-	    error == EMFILE ? "budd has no descriptors left for another client: raise "
-			      "LimitNOFILE= or lower clients_max"
+	    error == EMFILE ? DESCRIPTORS_NONE_LEFT
 			    : "budd has no memory left for another client",
 	    sizeof(msg.refuse.reason));
 	wire_send(h->sock, &msg, proto_size(PROTO_REFUSE), NULL, 0);

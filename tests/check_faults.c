@@ -487,6 +487,7 @@ expect_rest(int ms)
 	ck_assert_uint_lt(arbiter_time() - since, (unsigned long)ms / 20);
 }
 
+/* The session's, or those of its memory, are the first for which there is no room. */
 START_TEST(an_arbiter_at_its_limit_of_descriptors_refuses_and_goes_on)
 {
 	pid_t arbiter = daemon_arbiter(&d);
@@ -498,7 +499,7 @@ START_TEST(an_arbiter_at_its_limit_of_descriptors_refuses_and_goes_on)
 	if (prlimit(arbiter, RLIMIT_NOFILE, NULL, &limit) == -1 &&
 	    skip("another process's limits may not be read"))
 		return;
-	few = (struct rlimit){ before.arbiter_fds + 4, limit.rlim_max };
+	few = (struct rlimit){ before.arbiter_fds + (unsigned int)_i, limit.rlim_max };
 	ck_assert_int_eq(prlimit(arbiter, RLIMIT_NOFILE, &few, NULL), 0);
 	while ((r = try_open(&pools[n])) == 0)
 		ck_assert_uint_lt(++n, SIZEOF_ARRAY(pools));
@@ -555,7 +556,8 @@ main(void)
 	tcase_add_test(t, pages_that_could_not_be_given_back_go_later);
 	tcase_add_test(t, pools_that_cannot_be_taken_over_are_taken_later);
 	tcase_add_test(t, each_allocation_of_taking_over_may_fail_once);
-	tcase_add_test(t, an_arbiter_at_its_limit_of_descriptors_refuses_and_goes_on);
+	tcase_add_loop_test(
+	    t, an_arbiter_at_its_limit_of_descriptors_refuses_and_goes_on, 3, 9);
 	tcase_add_loop_test(t, an_arbiter_that_cannot_be_started_is_tried_again, 0,
 	    SIZEOF_ARRAY(starting));
 	suite_add_tcase(suite, t);
