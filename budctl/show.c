@@ -118,8 +118,8 @@ print_queue(const cJSON *pool)
 		printf("queue     nobody waits\n");
 	else
 		printf("queue     %" PRIu64
-		       " requests for %s, the first waits since %s%s\n",
-		    length, size_of(q, "bytes").text,
+		       " request%s for %s, the first waits since %s%s\n",
+		    length, length == 1 ? "" : "s", size_of(q, "bytes").text,
 		    human_seconds(field_real(q, "oldest_ms") / 1000).text,
 		    waits_for(pool));
 	printf("counters  grants %" PRIu64 ", queued %" PRIu64 ", refused %" PRIu64

@@ -168,11 +168,13 @@ check_times(const struct times *t, struct tune_why *why)
 
 	if (t->release_ns < t->tick_ns)
 		return tune_because(why,
-		    "release_period_ms: %g is below tick_ms, %g: change both",
+		    "release_period_ms: %.0f is below tick_ms, %.0f: give at least "
+		    "that, "
+		    "or a shorter tick_ms",
 		    ms_of(t->release_ns), ms_of(t->tick_ns));
 	if (t->release_ns > longest || t->idle_ns > longest)
 		return tune_because(why,
-		    "tick_ms: %g is too short for release_period_ms %.0f and idle_ms "
+		    "tick_ms: %.0f is too short for release_period_ms %.0f and idle_ms "
 		    "%.0f: they may be %u ticks at most",
 		    ms_of(t->tick_ns), ms_of(t->release_ns), ms_of(t->idle_ns),
 		    UINT32_MAX);

@@ -10,6 +10,7 @@
  */
 #include "daemon/tune_body.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -98,12 +99,16 @@ static int
 set_chunks(
     const struct tune_key *k, const cJSON *item, void *field, struct tune_why *why)
 {
+	uint64_t size;
+
 	if (set_number(k, item, field, why) != 0)
 		return -1;
-	if (*(uint64_t *)field % CHUNK_SIZE == 0)
+	size = *(uint64_t *)field;
+	if (size % CHUNK_SIZE == 0)
 		return 0;
-	return tune_because(why, "%s: %s is no multiple of %llu (256K)", k->name,
-	    show(item).text, (unsigned long long)CHUNK_SIZE);
+	return tune_because(why, "%s: %s is no multiple of %llu (256K): give %" PRIu64,
+	    k->name, show(item).text, (unsigned long long)CHUNK_SIZE,
+	    size + CHUNK_SIZE - size % CHUNK_SIZE);
 }
 
 /* Bytes, or 0 for no limit. */

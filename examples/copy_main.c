@@ -54,7 +54,8 @@ static const char help[] =
     "  -p POOL    section of budd.conf [default]\n"
     "  -s SOCKET  budd's socket [$BUD_SOCKET, or the one built in]\n"
     "  -q         no progress, no figures\n"
-    "  -h         this\n";
+    "  -h, --help     this\n"
+    "  -V, --version  the version\n";
 
 /* --- The pool's memory --- */
 
@@ -154,7 +155,7 @@ connect_to(const char *where)
 static void
 open_both(struct copy *c, const char *from, const char *to)
 {
-	struct stat st;
+	struct stat st, there;
 
 	c->from = open_direct(from, O_RDONLY);
 	if (fstat(c->from, &st) == -1)
@@ -163,8 +164,26 @@ open_both(struct copy *c, const char *from, const char *to)
 		errx(1, "%s: not a regular file", from);
 	c->size = (uint64_t)st.st_size;
 	c->to_socket = strncmp(to, "tcp:", 4) == 0;
-	c->to = c->to_socket ? connect_to(to + 4)
-			     : open_direct(to, O_WRONLY | O_CREAT | O_TRUNC);
+	if (c->to_socket) {
+		c->to = connect_to(to + 4);
+		return;
+	}
+	/* What is there stays until it is known to be another file, and that all can begin. */
+	c->to = open_direct(to, O_WRONLY | O_CREAT);
+	if (fstat(c->to, &there) == -1)
+		err(1, "%s", to);
+	if (!S_ISREG(there.st_mode))
+		errx(1, "%s: not a regular file; to a peer it is tcp:HOST:PORT", to);
+	if (st.st_dev == there.st_dev && st.st_ino == there.st_ino)
+		errx(1, "%s and %s are the same file: nothing was copied", from, to);
+}
+
+/* From here on the copy takes the place of what was there. */
+static void
+empty_target(const struct copy *c, const char *to)
+{
+	if (!c->to_socket && ftruncate(c->to, 0) == -1)
+		err(1, "%s", to);
 }
 
 /* --- Progress --- */
@@ -263,9 +282,12 @@ static void
 parse(
     struct program *p, int argc, char **argv, const char **poolp, const char **socketp)
 {
+	static const struct option long_options[] = { { "help", no_argument, NULL,
+							  'h' },
+		{ "version", no_argument, NULL, 'V' }, { 0 } };
 	int o;
 
-	while ((o = getopt(argc, argv, "b:d:hp:qs:")) != -1) {
+	while ((o = getopt_long(argc, argv, "b:d:hp:qs:V", long_options, NULL)) != -1) {
 		switch (o) {
 		case 'b':
 			p->copy.piece = number(optarg, COPY_ALIGN, 256u << 20, 'b');
@@ -287,6 +309,9 @@ parse(
 			break;
 		case 'h':
 			fputs(help, stdout);
+			exit(0);
+		case 'V':
+			puts("bud-copy " PACKAGE_VERSION);
 			exit(0);
 		default:
 			fputs(help, stderr);
@@ -323,6 +348,7 @@ main(int argc, char **argv)
 	parse(&p, argc, argv, &pool, &socket);
 	open_both(&p.copy, argv[optind], argv[optind + 1]);
 	open_pool(&p, pool, socket);
+	empty_target(&p.copy, argv[optind + 1]);
 	p.copy.ring = &p.ring;
 	p.copy.memory = &memory;
 	if (!p.quiet && p.copy.size > 0 && isatty(STDERR_FILENO))

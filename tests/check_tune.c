@@ -146,7 +146,8 @@ static const struct {
 	{ "{\"wall\":1e400}", "wall: inf is out of range" },
 	{ "{\"wall\":-1e400}", "wall: -inf is out of range" },
 	{ "{\"add\":0}", "add: 0 is out of range: give 262144 to" },
-	{ "{\"add\":262145}", "add: 262145 is no multiple of 262144" },
+	{ "{\"add\":262145}",
+	    "add: 262145 is no multiple of 262144 (256K): give 524288" },
 	{ "{\"weight\":0}", "weight: 0 is out of range: give 1 to 1000" },
 	{ "{\"weight\":1001}", "weight: 1001 is out of range: give 1 to 1000" },
 	{ "{\"check_idle\":1}", "check_idle: 1 is neither true nor false" },
@@ -387,7 +388,10 @@ END_TEST
 START_TEST(tick_is_at_most_the_release_period)
 {
 	ck_assert_int_eq(tune_it("{\"tick_ms\":60001}"), -1);
-	SAYS("release_period_ms: 60000 is below tick_ms, 60001");
+	SAYS("release_period_ms: 60000 is below tick_ms, 60001: give at least that, "
+	     "or a shorter tick_ms");
+	ck_assert_int_eq(tune_it("{\"tick_ms\":3600000}"), -1);
+	SAYS("is below tick_ms, 3600000: ");
 	ck_assert_int_eq(tune_it("{\"tick_ms\":60000}"), 0);
 	ck_assert_int_eq(tune_it("{\"release_period_ms\":59999}"), -1);
 	ck_assert_int_eq(tune_it("{\"release_period_ms\":59999,\"tick_ms\":59999}"), 0);

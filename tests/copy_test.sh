@@ -127,11 +127,24 @@ fi
 
 check "what is no regular file is refused" sh -c "! '$build/bud-copy' -s '$dir/budd.sock' /dev/zero '$dir/x'"
 check "... and said" grep -q 'not a regular file' "$dir/said"
+same_file() { # TO
+	cp "$dir/even" "$dir/one" && ! copy "$dir/one" "$1" && cmp "$dir/even" "$dir/one"
+}
+check "a file is not copied onto itself" same_file "$dir/one"
+check "... and said" grep -q 'are the same file' "$dir/said"
+ln "$dir/one" "$dir/link"
+check "... nor onto a link to itself" same_file "$dir/link"
+check "what is no regular file is no target" sh -c "! '$build/bud-copy' -s '$dir/budd.sock' '$dir/even' /dev/full"
+check "... and said" grep -q 'not a regular file' "$dir/said"
+check "--help is no error" sh -c "'$build/bud-copy' --help | grep -q '^usage: '"
+check "nor is --version" sh -c "'$build/bud-copy' --version | grep -q '^bud-copy [0-9]'"
 check "a bad option is refused" sh -c "! '$build/bud-copy' -b 5000 a b"
 kill "$budd"
 wait "$budd" || true
 budd=
 check "without budd it says so" sh -c "! '$build/bud-copy' -s '$dir/budd.sock' '$dir/odd' '$dir/x'"
 check "... and what to look at" grep -q 'is budd running' "$dir/said"
+spares() { ! copy "$dir/odd" "$dir/one" && cmp "$dir/even" "$dir/one"; }
+check "... and spares what it was to replace" spares
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
