@@ -397,12 +397,8 @@ uint64_t
 bud__cache_frames(const struct bud_pool *pool)
 {
 	struct chunk_range all = { 0, pool->ledger.chunks };
-	uint32_t n = ledger_caches(&pool->ledger);
-	uint64_t frames = 0;
 
-	for (uint32_t i = 0; i < n; i++)
-		frames += cache_frames(&pool->ledger.cache[i], all);
-	return frames;
+	return cached_frames(&pool->ledger, pool->ledger.chunks, all);
 }
 
 /* --- What a hit hands on --- */

@@ -8,7 +8,8 @@
  * a thread of any client, so it is one for all caches of a pool, and only where something
  * seems to be in one; but after `queued` was raised the first look comes after a barrier,
  * because what a thread has just put there may not be seen without. What a client makes up
- * costs budd CALLS_MAX barriers a tick.
+ * costs budd CALLS_MAX barriers a tick, and a look at no more buffers than its pool has room
+ * for, however many its caches claim.
  *
  * A buffer goes from cache to map in steps, each a store, with a note in the record:
  *
@@ -68,15 +69,20 @@ take_one(struct pool *p, uint32_t cache, unsigned int order, uint32_t frame)
 	return given;
 }
 
+/* @framesp: that the pool has and were not met in another cache: beyond that it is made up. */
 static uint32_t
-take_all(struct pool *p, uint32_t cache)
+take_all(struct pool *p, uint32_t cache, uint64_t *framesp)
 {
 	uint32_t given = 0, frame;
 	unsigned int order;
 
 	for (uint32_t i = 0;
-	     i < TAKEN_MAX && cache_top(&p->ledger.cache[cache], &order, &frame); i++)
+	     i < TAKEN_MAX && cache_top(&p->ledger.cache[cache], &order, &frame); i++) {
+		if (*framesp < (uint64_t)1 << order)
+			break;
+		*framesp -= (uint64_t)1 << order;
 		given += take_one(p, cache, order, frame);
+	}
 	return given;
 }
 
@@ -89,6 +95,7 @@ struct seized {
 static uint32_t
 take_seized(struct core *c, struct pool *p, const struct seized *s)
 {
+	uint64_t frames = (uint64_t)pool_opened(p) * CHUNK_FRAMES;
 	uint32_t given = 0;
 	bool fenced;
 
@@ -99,7 +106,7 @@ take_seized(struct core *c, struct pool *p, const struct seized *s)
 		if (!s->is[i])
 			continue;
 		if (fenced && !cache_is_busy(&p->ledger.cache[i]))
-			given += take_all(p, i);
+			given += take_all(p, i, &frames);
 		cache_lower(&p->ledger.cache[i], CACHE_TAKER);
 	}
 	return given;
@@ -200,12 +207,7 @@ caches_settle(struct pool *p)
 static uint64_t
 frames_within(const struct pool *p, struct chunk_range r)
 {
-	uint32_t n = ledger_caches(&p->ledger);
-	uint64_t frames = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		frames += cache_frames(&p->ledger.cache[i], r);
-	return frames;
+	return cached_frames(&p->ledger, pool_opened(p), r);
 }
 
 uint64_t

@@ -180,33 +180,6 @@ count_of(const struct bud_inline_cache *c, unsigned int order)
 	return n < BUD_INLINE_SLOTS ? n : BUD_INLINE_SLOTS;
 }
 
-/* Frames of [frame, frame + 2^order) within the range. */
-static uint64_t
-overlap(struct chunk_range r, uint64_t frame, unsigned int order)
-{
-	uint64_t from = (uint64_t)r.from * CHUNK_FRAMES,
-		 to = (uint64_t)r.to * CHUNK_FRAMES,
-		 end = frame + ((uint64_t)1 << order);
-
-	from = frame > from ? frame : from;
-	to = end < to ? end : to;
-	return from < to ? to - from : 0;
-}
-
-uint64_t
-cache_frames(const struct bud_inline_cache *c, struct chunk_range r)
-{
-	uint64_t frames = 0;
-
-	for (unsigned int k = 0; k < BUD_INLINE_ORDERS; k++)
-		for (uint32_t i = count_of(c, k); i > 0; i--)
-			frames += overlap(r,
-			    __atomic_load_n(
-				&c->stack[k].frame[i - 1], __ATOMIC_RELAXED),
-			    k);
-	return frames;
-}
-
 bool
 cache_raise(struct bud_inline_cache *c, uint32_t bit)
 {
@@ -264,24 +237,6 @@ cache_top(const struct bud_inline_cache *c, unsigned int *orderp, uint32_t *fram
 	return false;
 }
 
-bool
-cache_at(const struct bud_inline_cache *c, uint32_t at, unsigned int *orderp,
-    uint32_t *framep)
-{
-	for (unsigned int k = 0; k < BUD_INLINE_ORDERS; k++) {
-		uint32_t n = count_of(c, k);
-
-		if (at >= n) {
-			at -= n;
-			continue;
-		}
-		*orderp = k;
-		*framep = __atomic_load_n(&c->stack[k].frame[at], __ATOMIC_RELAXED);
-		return true;
-	}
-	return false;
-}
-
 void
 cache_drop(struct bud_inline_cache *c, unsigned int order)
 {
@@ -289,4 +244,73 @@ cache_drop(struct bud_inline_cache *c, unsigned int order)
 
 	if (n > 0)
 		__atomic_store_n(&c->stack[order].count, n - 1, __ATOMIC_RELAXED);
+}
+
+/* --- All that is cached --- */
+
+void
+cached_begin(struct cached *w, const struct ledger *l, uint32_t opened)
+{
+	*w = (struct cached){ .ledger = l,
+		.frames = (uint64_t)opened * CHUNK_FRAMES,
+		.caches = ledger_caches(l) };
+	if (w->caches > 0)
+		w->left = count_of(&l->cache[0], 0);
+}
+
+static bool
+next_stack(struct cached *w)
+{
+	if (++w->order == BUD_INLINE_ORDERS) {
+		w->order = 0;
+		w->cache++;
+	}
+	if (w->cache >= w->caches)
+		return false;
+	w->left = count_of(&w->ledger->cache[w->cache], w->order);
+	return true;
+}
+
+bool
+cached_next(struct cached *w, unsigned int *orderp, uint32_t *framep)
+{
+	const struct bud_inline_stack *s;
+
+	while (w->left == 0)
+		if (!next_stack(w))
+			return false;
+	if (w->frames < (uint64_t)1 << w->order)
+		return false;
+	w->frames -= (uint64_t)1 << w->order;
+	s = &w->ledger->cache[w->cache].stack[w->order];
+	*orderp = w->order;
+	*framep = __atomic_load_n(&s->frame[--w->left], __ATOMIC_RELAXED);
+	return true;
+}
+
+/* Frames of [frame, frame + 2^order) within the range. */
+static uint64_t
+overlap(struct chunk_range r, uint64_t frame, unsigned int order)
+{
+	uint64_t from = (uint64_t)r.from * CHUNK_FRAMES,
+		 to = (uint64_t)r.to * CHUNK_FRAMES,
+		 end = frame + ((uint64_t)1 << order);
+
+	from = frame > from ? frame : from;
+	to = end < to ? end : to;
+	return from < to ? to - from : 0;
+}
+
+uint64_t
+cached_frames(const struct ledger *l, uint32_t opened, struct chunk_range r)
+{
+	struct cached w;
+	uint64_t frames = 0;
+	unsigned int order;
+	uint32_t frame;
+
+	cached_begin(&w, l, opened);
+	while (cached_next(&w, &order, &frame))
+		frames += overlap(r, frame, order);
+	return frames;
 }

@@ -65,8 +65,6 @@ int cache_empty(struct ledger *l, struct bud_inline_cache *c, uint32_t *badp);
 
 /** ledger_caches() - caches that may have been used; never more than there are */
 uint32_t ledger_caches(const struct ledger *l);
-/** cache_frames() - frames in the cache that lie within @r */
-uint64_t cache_frames(const struct bud_inline_cache *c, struct chunk_range r);
 /** cache_raise() - set a bit of `stop`; true: it was set already */
 bool cache_raise(struct bud_inline_cache *c, uint32_t bit);
 void cache_lower(struct bud_inline_cache *c, uint32_t bit);
@@ -81,11 +79,24 @@ bool cache_is_busy(const struct bud_inline_cache *c);
  * Return: false: there is none; else its order and frame */
 bool cache_top(
     const struct bud_inline_cache *c, unsigned int *orderp, uint32_t *framep);
-/** cache_at() - the buffer at place @at of all that are in it
- * Return: false: there is none */
-bool cache_at(const struct bud_inline_cache *c, uint32_t at, unsigned int *orderp,
-    uint32_t *framep);
 /** cache_drop() - remove it from the cache; the caller gives it to the map */
 void cache_drop(struct bud_inline_cache *c, unsigned int order);
+
+/* All buffers in all caches, one after another. Together they are never larger than the pool,
+ * so whatever is said beyond that is made up, and not read. */
+struct cached {
+	const struct ledger *ledger;
+	uint64_t frames;      /* what remains of the pool's */
+	uint32_t caches;      /* to look at */
+	uint32_t cache, left; /* where we are: `left` buffers of the stack */
+	unsigned int order;
+};
+
+/** cached_begin() - @opened: chunks that the pool has */
+void cached_begin(struct cached *w, const struct ledger *l, uint32_t opened);
+/** cached_next() - false: there is no more; else a buffer's order and frame, unchecked */
+bool cached_next(struct cached *w, unsigned int *orderp, uint32_t *framep);
+/** cached_frames() - frames in all caches that lie within @r */
+uint64_t cached_frames(const struct ledger *l, uint32_t opened, struct chunk_range r);
 
 #endif

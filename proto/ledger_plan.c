@@ -51,18 +51,16 @@ ledger_plan_extend(struct ledger_plan *p, uint32_t chunks)
 void
 ledger_plan_add_cached(struct ledger_plan *p, const struct ledger *l)
 {
-	uint32_t n = ledger_caches(l);
+	struct cached w;
+	unsigned int order;
+	uint32_t frame;
 
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t frame, at = 0;
-		unsigned int order;
-
-		while (cache_at(&l->cache[i], at++, &order, &frame))
-			for (uint32_t c = frame / CHUNK_FRAMES;
-			     c < frame / CHUNK_FRAMES + ledger_order_chunks(order); c++)
-				if (c < p->chunks)
-					p->words[c] |= mask_at(frame, order);
-	}
+	cached_begin(&w, l, p->chunks);
+	while (cached_next(&w, &order, &frame))
+		for (uint32_t c = frame / CHUNK_FRAMES;
+		     c < frame / CHUNK_FRAMES + ledger_order_chunks(order); c++)
+			if (c < p->chunks)
+				p->words[c] |= mask_at(frame, order);
 	memset(p->from, 0, sizeof(p->from));
 }
 

@@ -21,8 +21,8 @@ struct ledger_plan {
 int ledger_plan_load(struct ledger_plan *p, const struct ledger *l, uint32_t opened);
 /** ledger_plan_extend() - as if @chunks free ones followed; 0 or -ENOMEM */
 int ledger_plan_extend(struct ledger_plan *p, uint32_t chunks);
-/** ledger_plan_add_cached() - as if all caches were emptied; frames beyond the copy are passed
- * over */
+/** ledger_plan_add_cached() - as if all caches were emptied; what is beyond the copy, or more
+ * than it, is passed over */
 void ledger_plan_add_cached(struct ledger_plan *p, const struct ledger *l);
 /** ledger_plan_take() - take @count buffers of @order from the copy; false: not all fit
  */

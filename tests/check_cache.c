@@ -334,6 +334,75 @@ START_TEST(what_a_client_makes_up_is_passed_over)
 }
 END_TEST
 
+/* All caches full of buffers that lie in the pool. */
+static void
+claim_what_there_is_in_every_cache(void)
+{
+	atomic_store(&l->header->caches_used, LEDGER_CACHES);
+	for (uint32_t i = 0; i < LEDGER_CACHES; i++)
+		for (unsigned int k = 0; k < BUD_INLINE_ORDERS; k++) {
+			l->cache[i].stack[k].count = BUD_INLINE_SLOTS;
+			for (uint32_t n = 0; n < BUD_INLINE_SLOTS; n++)
+				l->cache[i].stack[k].frame[n] = 0;
+		}
+}
+
+static uint32_t
+entries_claimed(void)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < LEDGER_CACHES; i++)
+		for (unsigned int k = 0; k < BUD_INLINE_ORDERS; k++)
+			n += l->cache[i].stack[k].count;
+	return n;
+}
+
+START_TEST(no_more_is_read_of_caches_than_the_pool_has)
+{
+	struct cached walk;
+	unsigned int order;
+	uint32_t frame, before, read = 0;
+
+	claim_what_there_is_in_every_cache();
+	cached_begin(&walk, l, BASE);
+	while (cached_next(&walk, &order, &frame))
+		read += 1u << order;
+	ck_assert_uint_gt(read, BASE * CHUNK_FRAMES - (1u << (BUD_INLINE_ORDERS - 1)));
+	ck_assert_uint_le(read, BASE * CHUNK_FRAMES);
+	ck_assert_uint_eq(caches_frames(&p->pool), read);
+
+	/* ... or is taken out of them by one call. */
+	before = entries_claimed();
+	p->pool.call_in = true;
+	caches_call_in(&w.core, &p->pool);
+	ck_assert_uint_lt(entries_claimed(), before);
+	ck_assert_uint_ge(entries_claimed(), before - BASE * CHUNK_FRAMES);
+	atomic_store(&l->header->caches_used, 0);
+}
+END_TEST
+
+/* The most that there can be: nothing in the map, all of it in caches. */
+START_TEST(all_of_a_pool_in_caches_is_counted_and_taken)
+{
+	unsigned int k = 0;
+	uint32_t frame, n = 0;
+
+	use_caches(LEDGER_CACHES);
+	while (ledger_take(l, k, &frame) == 0) {
+		struct bud_inline_stack *s = &l->cache[n % 7].stack[k];
+
+		s->frame[s->count++] = frame;
+		k = n++ < 7 ? k + 1 : 0; /* 1 + 2 + ... + 128, and 1 */
+	}
+	ck_assert_uint_eq(free_frames(), 0);
+	ck_assert_uint_eq(caches_frames(&p->pool), BASE * CHUNK_FRAMES);
+	ck_assert_uint_eq(pool_used(&p->pool), 0);
+	ck_assert_uint_eq(caches_call_in(&w.core, &p->pool), n);
+	ck_assert_uint_eq(free_frames(), BASE * CHUNK_FRAMES);
+}
+END_TEST
+
 /* --- A death in the midst of taking --- */
 
 /* The steps of take_one(), of which the first @n are done by an arbiter that then dies. */
@@ -482,6 +551,8 @@ suite(void)
 	tcase_add_test(budd, an_idle_thread_keeps_nothing_longer_than_two_ticks);
 	tcase_add_test(budd, a_block_that_is_empty_but_for_caches_is_released);
 	tcase_add_test(budd, what_a_client_makes_up_is_passed_over);
+	tcase_add_test(budd, no_more_is_read_of_caches_than_the_pool_has);
+	tcase_add_test(budd, all_of_a_pool_in_caches_is_counted_and_taken);
 	suite_add_tcase(s, budd);
 
 	tcase_add_checked_fixture(death, setup, teardown);

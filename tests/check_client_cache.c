@@ -46,7 +46,7 @@ in_map(void)
 static uint64_t
 cached(void)
 {
-	return cache_frames(cache, (struct chunk_range){ 0, BASE });
+	return cached_frames(&fake.ledger, BASE, (struct chunk_range){ 0, BASE });
 }
 
 static uint64_t
