@@ -178,8 +178,8 @@ static bool
 check_user(const struct core *c, const struct user *u)
 {
 	const struct pool *p;
-	uint64_t charge = 0, pinned = 0;
-	uint32_t pools = 0, requests = 0;
+	uint64_t charge = u->hurried, pinned = 0;
+	uint32_t pools = u->hurries, requests = 0;
 
 	TAILQ_FOREACH (p, &c->pools, entry) {
 		if (p->user != u)
@@ -198,7 +198,7 @@ core_check(const struct core *c)
 {
 	const struct pool *p;
 	const struct user *u;
-	uint64_t sum = 0;
+	uint64_t sum = c->hurried, hurried = 0;
 	uint32_t starved = 0, out = 0, due = 0;
 
 	TAILQ_FOREACH (p, &c->pools, entry) {
@@ -209,9 +209,11 @@ core_check(const struct core *c)
 		out += p->slices_out;
 		due += p->slice_due;
 	}
-	LIST_FOREACH (u, &c->users, entry)
+	LIST_FOREACH (u, &c->users, entry) {
 		if (!check_user(c, u))
 			return false;
-	return sum == c->committed && starved == c->starved && out == c->pins_out &&
-	       due == c->slices_due;
+		hurried += u->hurried;
+	}
+	return sum == c->committed && hurried == c->hurried && starved == c->starved &&
+	       out == c->pins_out && due == c->slices_due;
 }

@@ -11,7 +11,7 @@
  *
  * core.c has the entry points and the clockwork, serve.c whose turn it is within a pool,
  * share.c who may grow when there is not enough for all, grow.c how a pool grows and
- * shrinks, caches.c what lies in threads' caches, release.c the release pass, policy.c the
+ * shrinks, hurry.c what is asked for before there is a pool, caches.c what lies in threads' caches, release.c the release pass, policy.c the
  * rules that can be chosen, live.c what an operator changes, registered.c how a block goes that a device may know, audit.c
  * whether what is pinned still is.
  */
@@ -23,6 +23,7 @@
 
 #include "daemon/audit.h"
 #include "daemon/clock.h"
+#include "daemon/hurry.h"
 #include "daemon/pool.h"
 #include "daemon/share.h"
 #include "proto/ledger_plan.h"
@@ -97,6 +98,7 @@ struct core {
 	struct user_list users;
 	struct group_list groups;
 	uint64_t committed;  /* bytes of the host's wall that are pinned or promised */
+	uint64_t hurried;    /* ... of that, for pools that are not there yet */
 	uint32_t starved;    /* pools that wait for memory of others */
 	uint32_t squeezes;   /* since the last tick; see share.c */
 	uint32_t slices_due; /* pools that have one to be asked for */
@@ -126,24 +128,14 @@ void core_set_params(
     struct core *c, const struct core_params *params, struct instant now);
 
 /**
- * core_hurry() - how much of a new pool's base may be asked for before there is a pool
- * @chunks:	of its memory
- *
- * While nobody else is being pinned for, and the base is sure to fit. Who asks for it sets
- * pool->hurried before core_open(), which then does not.
- *
- * Return: chunks, the first slice of the base; 0: leave it to core_open()
- */
-uint32_t core_hurry(
-    const struct core *c, const struct pool_limits *limits, uint32_t chunks);
-/**
  * core_open() - a new pool: pins its base block
  * @p:		pool_init()ed, with an empty record; the caller's, until core_close()
+ * @h:		what was hurried for it, or nothing; is nothing afterwards, if it was opened
  *
  * Return: 0, and ops->opened() follows; -ENOSPC if the base does not fit into the host's
  * wall, its user's or its group's; -EDQUOT if its user has too many pools; -ENOMEM
  */
-int core_open(struct core *c, struct pool *p);
+int core_open(struct core *c, struct pool *p, struct hurry *h);
 /** core_adopt() - a pool of an earlier arbiter, of which @pinned chunks are pinned; what
  * was half done is finished
  * Return: 0 or -ENOMEM */

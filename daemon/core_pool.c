@@ -87,44 +87,31 @@ to_chunks(uint64_t bytes)
 	return (uint32_t)(bytes / CHUNK_SIZE);
 }
 
+static int
+may_open(const struct core *c, const struct pool *p, uint32_t base)
+{
+	if (c->params.user_pools != 0 && p->user->pools > c->params.user_pools)
+		return -EDQUOT;
+	return share_fits(c, p, base) ? 0 : -ENOSPC;
+}
+
 int
-core_open(struct core *c, struct pool *p)
+core_open(struct core *c, struct pool *p, struct hurry *h)
 {
 	uint32_t base = to_chunks(p->limits.base);
 	int r = core_join(c, p);
 
 	if (r != 0)
 		return r;
-	if (c->params.user_pools != 0 && p->user->pools > c->params.user_pools)
-		r = -EDQUOT;
-	else if (!share_fits(c, p, base))
-		r = -ENOSPC;
-	if (r != 0) {
+	if (h->user != NULL)
+		hurry_take(c, h, p); /* it was promised */
+	else if ((r = may_open(c, p, base)) != 0) {
 		leave(c, p);
 		return r;
 	}
 	p->record->tick_count = c->params.release_ticks;
 	grow_start(c, p, base, GROW_BASE);
 	return 0;
-}
-
-uint32_t
-core_hurry(const struct core *c, const struct pool_limits *limits, uint32_t chunks)
-{
-	uint32_t base = to_chunks(limits->base), slice = heap_kind_slice(limits->heap);
-	uint64_t charge = limits->base + ledger_resident(chunks, base);
-	const struct user *u = user_find(&c->users, limits->uid);
-
-	if (c->pins_out > 0 || c->slices_due > 0 || limits->group_wall != 0 ||
-	    c->committed + charge > c->params.host_wall)
-		return 0;
-	if (c->params.user_wall != 0 &&
-	    (u != NULL ? u->charge : 0) + charge > c->params.user_wall)
-		return 0;
-	if (c->params.user_pools != 0 &&
-	    (u != NULL ? u->pools : 0) >= c->params.user_pools)
-		return 0;
-	return base < slice ? base : slice;
 }
 
 static void

@@ -94,18 +94,6 @@ grow_forget(struct core *c, struct pool *p)
 	pin_slices(c);
 }
 
-/* What core_hurry() allowed, the keeper was asked for before there was a pool. */
-static void
-count_hurried(struct core *c, struct pool *p)
-{
-	if (p->hurried == 0)
-		return;
-	p->asked = p->hurried;
-	p->hurried = 0;
-	p->slices_out++;
-	c->pins_out++;
-}
-
 void
 grow_start(struct core *c, struct pool *p, uint32_t chunks, enum grow_reason reason)
 {
@@ -114,7 +102,6 @@ grow_start(struct core *c, struct pool *p, uint32_t chunks, enum grow_reason rea
 	pool_add_block(p, chunks);
 	core_account(c, p);
 	pool_publish(p, c->tick); /* stamps of the new chunks start at this tick */
-	count_hurried(c, p);
 	see_what_is_due(c, p);
 	pin_slices(c);
 }

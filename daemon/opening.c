@@ -108,7 +108,7 @@ ask_for_memory(struct session *s)
 
 	strlcpy(msg.name, s->name, sizeof(msg.name));
 	arbiter_tell_keeper(s->arbiter, &msg);
-	s->hurried = core_hurry(&s->arbiter->core, &s->limits, msg.chunks);
+	s->hurried = core_hurry(&s->arbiter->core, &s->hurry, &s->limits, msg.chunks);
 	if (s->hurried == 0)
 		return;
 	msg = (struct channel_msg){
@@ -233,9 +233,8 @@ session_on_created(struct session *s, int error, int ledger)
 	record_limits(record, &s->limits);
 	pool_init(&s->pool, s->id, &s->limits, &l, record);
 	s->pool.shell = s;
-	s->pool.hurried = s->hurried;
 	core_is_now(&s->arbiter->core, clock_now());
-	if ((error = core_open(&s->arbiter->core, &s->pool)) != 0) {
+	if ((error = core_open(&s->arbiter->core, &s->pool, &s->hurry)) != 0) {
 		refuse_for_memory(s, -error);
 		return;
 	}

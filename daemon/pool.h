@@ -122,8 +122,6 @@ struct pool {
 	uint64_t round;       /* of share_serve(), in which it was looked at */
 	uint64_t charged;     /* bytes that host and user count for it */
 	uint64_t charged_memory; /* ... and its group, without the ledger */
-	uint32_t
-	    hurried; /* chunks of the base, as core_hurry() says; before core_open() */
 	struct place place;
 	struct user *user;
 	struct group *group; /* NULL: none */

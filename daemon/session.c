@@ -59,6 +59,7 @@ session_new(struct arbiter *a, const struct channel_msg *msg, int sock, int pidf
 void
 session_free(struct session *s)
 {
+	core_unhurry(&s->arbiter->core, &s->hurry, clock_now());
 	TAILQ_REMOVE(&s->arbiter->sessions, s, entry);
 	if (s->arbiter->by_slot[s->slot] == s) /* it may be another's by now */
 		s->arbiter->by_slot[s->slot] = NULL;

@@ -24,6 +24,7 @@
 
 #include "daemon/arbiter.h"
 #include "daemon/channel.h"
+#include "daemon/hurry.h"
 #include "daemon/pool.h"
 
 enum session_state {
@@ -50,6 +51,7 @@ struct session {
 	bool resuming;      /* told RESTARTED, and has not said RESUMED yet */
 	uint32_t watching;  /* PROTO_EVENT_*, that the client wants to be told of */
 	uint32_t hurried;   /* chunks of the base, asked for together with the memory */
+	struct hurry hurry; /* ... until there is a pool that counts them */
 	int open_error;     /* why the base could not be pinned; a positive errno */
 	int grow_error;     /* why the latest slice could not be; 0: it was */
 	const char *broken; /* why it is to be dropped, from the loop; or NULL */

@@ -27,6 +27,7 @@ user_get(struct user_list *users, uid_t uid)
 		if ((u = calloc(1, sizeof(*u))) == NULL)
 			return NULL;
 		u->uid = uid;
+		u->weight = 1;
 		LIST_INSERT_HEAD(users, u, entry);
 	}
 	u->pools++;

@@ -18,10 +18,12 @@ struct pool;
 struct user {
 	LIST_ENTRY(user) entry;
 	uid_t uid;
-	uint32_t pools;
+	uint32_t pools;     /* those that are hurried included */
+	uint32_t hurries;   /* pools that are not there yet; see hurry.h */
 	uint32_t requests;  /* in the queues of all its pools */
 	uint32_t weight;    /* the largest of its pools' */
 	uint64_t charge;    /* bytes pinned or promised, ledgers included */
+	uint64_t hurried;   /* ... of that, for those that are not there yet */
 	uint64_t pinned;    /* bytes pinned */
 	struct pool *first; /* of those that starve; scratch of share.c */
 };

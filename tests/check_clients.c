@@ -4,10 +4,13 @@
  * of them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +18,7 @@
 #include "bud.h"
 #include "tests/client_process.h"
 #include "tests/daemon.h"
+#include "tests/raw.h"
 
 #define CHUNK    (256 * KIB)
 #define WALL     MIB
@@ -549,6 +553,86 @@ START_TEST(many_threads_of_many_processes_never_share_a_buffer)
 }
 END_TEST
 
+/* --- Many at once --- */
+
+#define STORM      16
+#define STORM_WALL (3 * MIB + 512 * KIB) /* three bases of a MiB, with their ledgers */
+#define STORM_CONFIG                  \
+	"[host]\nuser_wall = 3584K\n" \
+	"[pool default]\nbase = 1M\nadd = 1M\nwall = 4M\nwall_max = 4M\n"
+
+static bool
+is_read(const struct raw *r)
+{
+	int unread = 1;
+
+	ck_assert_int_eq(ioctl(r->sock, SIOCOUTQ, &unread), 0);
+	return unread == 0;
+}
+
+static bool
+is_asleep(pid_t pid)
+{
+	char path[32], state = '?';
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	ck_assert_ptr_nonnull(f = fopen(path, "re"));
+	ck_assert_int_eq(fscanf(f, "%*d (%*[^)]) %c", &state), 1);
+	fclose(f);
+	return state == 'S';
+}
+
+/* The arbiter reads all that they say while the keeper stands still, and then stands still
+ * itself: what the keeper pins now is what was asked for before there was a pool to count it. */
+static void
+say_hello_at_once(struct raw *r)
+{
+	pid_t arbiter = daemon_arbiter(&d);
+
+	ck_assert_int_eq(kill(d.keeper, SIGSTOP), 0);
+	for (int i = 0; i < STORM; i++)
+		ck_assert(raw_say(&r[i], PROTO_HELLO, 0));
+	for (int i = 0; i < STORM; i++)
+		eventually(is_read(&r[i]));
+	ck_assert_int_eq(kill(arbiter, SIGSTOP), 0);
+	ck_assert_int_eq(kill(d.keeper, SIGCONT), 0);
+}
+
+START_TEST(many_that_come_at_once_are_pinned_no_more_than_their_user_may_have)
+{
+	struct daemon_snapshot connected;
+	struct raw r[STORM];
+	union proto_msg msg;
+	int welcome = 0;
+
+	if (!need_root())
+		return;
+	daemon_start(&d, STORM_CONFIG);
+	daemon_snapshot(&d, &before);
+	for (int i = 0; i < STORM; i++)
+		raw_connect(&r[i], &d);
+	eventually(process_fds(daemon_arbiter(&d)) == before.arbiter_fds + 2 * STORM);
+	daemon_snapshot(&d, &connected);
+	say_hello_at_once(r);
+	eventually(process_fds(d.keeper) == connected.keeper_fds + 2 * STORM);
+	eventually(is_asleep(d.keeper));
+	ck_assert_uint_gt(process_locked(d.keeper), MIB);
+	ck_assert_uint_le(process_locked(d.keeper), STORM_WALL);
+	ck_assert_int_eq(kill(daemon_arbiter(&d), SIGCONT), 0);
+	for (int i = 0; i < STORM; i++) {
+		ck_assert(raw_hear(&r[i], &msg));
+		welcome += msg.header.type == PROTO_WELCOME;
+	}
+	ck_assert_int_eq(welcome, 3);
+	for (int i = 0; i < STORM; i++) {
+		raw_say(&r[i], PROTO_CLOSE, 0); /* most of them have been hung up on */
+		raw_close(&r[i]);
+	}
+	leave();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -573,6 +657,8 @@ main(void)
 	tcase_add_test(own, one_client_too_many_is_told_so);
 	tcase_add_test(
 	    own, a_base_that_does_not_fit_the_host_is_refused_with_the_figures);
+	tcase_add_test(
+	    own, many_that_come_at_once_are_pinned_no_more_than_their_user_may_have);
 	tcase_add_test(own, many_threads_of_many_processes_never_share_a_buffer);
 	suite_add_tcase(suite, own);
 	return daemon_suite(suite);

@@ -131,6 +131,19 @@ START_TEST(a_base_has_to_fit_into_the_hosts_wall)
 }
 END_TEST
 
+/* What would be hurried, if it were asked for. */
+static uint32_t
+hurry(const struct pool_limits *limits)
+{
+	struct hurry h;
+	uint32_t chunks = core_hurry(&w->core, &h, limits, 64);
+
+	world_check(w);
+	core_unhurry(&w->core, &h, w->now);
+	world_check(w);
+	return chunks;
+}
+
 START_TEST(a_base_is_hurried_where_it_is_sure_to_be_next)
 {
 	struct pool_limits limits = world_limits(10, 4, 64), small = limits;
@@ -140,21 +153,21 @@ START_TEST(a_base_is_hurried_where_it_is_sure_to_be_next)
 	uint64_t charge = pool_charge(&p->pool, 10);
 
 	small.base = CHUNKS(slice - 1);
-	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), slice);
-	ck_assert_uint_eq(core_hurry(&w->core, &small, 64), slice - 1);
+	ck_assert_uint_eq(hurry(&limits), slice);
+	ck_assert_uint_eq(hurry(&small), slice - 1);
 	set_host_wall(2 * charge - 1);
-	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), 0);
+	ck_assert_uint_eq(hurry(&limits), 0);
 	set_host_wall(2 * charge);
-	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), slice);
+	ck_assert_uint_eq(hurry(&limits), slice);
 	params->user_wall = 2 * charge - 1;
-	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), 0);
+	ck_assert_uint_eq(hurry(&limits), 0);
 	params->user_wall = 2 * charge;
 	params->user_pools = 1;
-	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), 0);
+	ck_assert_uint_eq(hurry(&limits), 0);
 	params->user_pools = 2;
-	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), slice);
+	ck_assert_uint_eq(hurry(&limits), slice);
 	limits.group_wall = CHUNKS(64);
-	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), 0);
+	ck_assert_uint_eq(hurry(&limits), 0);
 }
 END_TEST
 
@@ -163,9 +176,100 @@ START_TEST(no_base_is_hurried_past_what_is_being_pinned)
 	struct pool_limits limits = world_limits(10, 4, 64);
 
 	ck_assert_ptr_nonnull(world_open_unsettled(w, &limits, NULL));
-	ck_assert_uint_eq(core_hurry(&w->core, &limits, 64), 0);
+	ck_assert_uint_eq(hurry(&limits), 0);
 	world_settle(w);
-	ck_assert_uint_ne(core_hurry(&w->core, &limits, 64), 0);
+	ck_assert_uint_ne(hurry(&limits), 0);
+}
+END_TEST
+
+#define STORM 8
+
+/* Of STORM that come in one instant. */
+static unsigned int
+hurry_all(struct hurry *h, const struct pool_limits *limits)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < STORM; i++)
+		n += core_hurry(&w->core, &h[i], limits, 64) != 0;
+	world_check(w);
+	return n;
+}
+
+static void
+unhurry_all(struct hurry *h)
+{
+	for (unsigned int i = 0; i < STORM; i++)
+		core_unhurry(&w->core, &h[i], w->now);
+	world_check(w);
+	ck_assert_uint_eq(w->core.committed, 0);
+	ck_assert(LIST_EMPTY(&w->core.users));
+}
+
+START_TEST(what_is_hurried_in_one_instant_stays_within_each_limit)
+{
+	struct pool_limits limits = world_limits(10, 4, 64);
+	uint64_t charge = CHUNKS(10) + ledger_resident(64, 10);
+	struct core_params *params = &w->core.params;
+	struct hurry h[STORM];
+
+	ck_assert_uint_eq(hurry_all(h, &limits), STORM);
+	ck_assert_uint_eq(w->core.committed, STORM * charge);
+	unhurry_all(h);
+	set_host_wall(3 * charge);
+	ck_assert_uint_eq(hurry_all(h, &limits), 3);
+	unhurry_all(h);
+	params->user_wall = 2 * charge;
+	ck_assert_uint_eq(hurry_all(h, &limits), 2);
+	limits.uid = 77; /* another's is not touched by that */
+	ck_assert_uint_eq(hurry(&limits), heap_kind_slice(HEAP_PAGE));
+	unhurry_all(h);
+	params->user_pools = 1;
+	ck_assert_uint_eq(hurry_all(h, &limits), 1);
+	unhurry_all(h);
+}
+END_TEST
+
+START_TEST(what_was_promised_is_kept_though_the_walls_come_down)
+{
+	struct pool_limits limits = world_limits(10, 4, 64);
+	uint64_t wall = w->core.params.host_wall;
+	struct world_pool *p;
+	struct hurry h;
+
+	ck_assert_uint_ne(core_hurry(&w->core, &h, &limits, 64), 0);
+	set_host_wall(1);
+	w->core.params.user_wall = 1;
+	ck_assert_ptr_nonnull(p = world_open_hurried(w, &limits, &h));
+	ck_assert_ptr_null(h.user);
+	ck_assert_uint_eq(w->core.committed, pool_charge(&p->pool, 10));
+	ck_assert_uint_eq(w->core.hurried, 0);
+	set_host_wall(wall);
+	w->core.params.user_wall = 0;
+	world_settle(w);
+	world_check(w);
+	ck_assert(p->opened);
+}
+END_TEST
+
+START_TEST(what_is_hurried_is_not_there_for_others_until_it_is_given_back)
+{
+	struct pool_limits limits = world_limits(4, 4, 64);
+	struct world_pool *p = open_pool(4, 4, 64);
+	struct hurry h;
+	uint64_t tag;
+
+	set_host_wall(2 * pool_charge(&p->pool, 4) + CHUNKS(1));
+	ck_assert_uint_ne(core_hurry(&w->core, &h, &limits, 64), 0);
+	while (world_take(p, CHUNK_SIZE))
+		continue;
+	tag = world_ask(w, p, CHUNK_SIZE, 1, -1);
+	world_settle(w);
+	ck_assert_int_eq(world_request(p, tag)->state, WORLD_ASKED);
+	core_unhurry(&w->core, &h, w->now);
+	world_settle(w);
+	ck_assert_int_eq(world_request(p, tag)->state, WORLD_TURN);
+	world_check(w);
 }
 END_TEST
 
@@ -173,8 +277,11 @@ START_TEST(what_was_hurried_is_not_asked_for_again)
 {
 	struct pool_limits limits = world_limits(10, 4, 64);
 	uint32_t slice = heap_kind_slice(HEAP_PAGE);
-	struct world_pool *p = world_open_hurried(w, &limits, slice);
+	struct hurry h;
+	struct world_pool *p;
 
+	ck_assert_uint_eq(core_hurry(&w->core, &h, &limits, 64), slice);
+	ck_assert_ptr_nonnull(p = world_open_hurried(w, &limits, &h));
 	world_check(w);
 	ck_assert_uint_eq(w->pins, 0);
 	world_step(w);
@@ -190,8 +297,11 @@ END_TEST
 START_TEST(what_was_hurried_and_cannot_be_pinned_is_told)
 {
 	struct pool_limits limits = world_limits(2, 4, 64);
-	struct world_pool *p = world_open_hurried(w, &limits, 2);
+	struct world_pool *p;
+	struct hurry h;
 
+	ck_assert_uint_eq(core_hurry(&w->core, &h, &limits, 64), 2);
+	ck_assert_ptr_nonnull(p = world_open_hurried(w, &limits, &h));
 	world_fail_pin(w, 1, ENOMEM);
 	world_settle(w);
 	ck_assert(!p->opened);
@@ -1380,6 +1490,10 @@ suite(void)
 	tcase_add_test(opening, a_base_has_to_fit_into_the_hosts_wall);
 	tcase_add_test(opening, a_base_is_hurried_where_it_is_sure_to_be_next);
 	tcase_add_test(opening, no_base_is_hurried_past_what_is_being_pinned);
+	tcase_add_test(opening, what_is_hurried_in_one_instant_stays_within_each_limit);
+	tcase_add_test(opening, what_was_promised_is_kept_though_the_walls_come_down);
+	tcase_add_test(
+	    opening, what_is_hurried_is_not_there_for_others_until_it_is_given_back);
 	tcase_add_test(opening, what_was_hurried_is_not_asked_for_again);
 	tcase_add_test(opening, what_was_hurried_and_cannot_be_pinned_is_told);
 	tcase_add_loop_test(opening,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 #
-# The core decides and does no I/O. This sees to it: an object of the core (audit, core, grow, heap_kind, policy,
+# The core decides and does no I/O. This sees to it: an object of the core (audit, core, grow, heap_kind, hurry, policy,
 # pool, queue, release, serve, share, squeeze, step, tally, user, and of proto ledger and messages) may need nothing from outside but
 # the symbols below; no socket, no file, no clock, no libevent, no printing.
 #
@@ -16,7 +16,7 @@ _GLOBAL_OFFSET_TABLE_'
 generated='^(__asan_|__ubsan_|__tsan_|__msan_|__sanitizer_|__gcov_|__llvm_|__profc_|_Unwind_|__popcountdi2$|__mem(cpy|set|move)_chk$)'
 
 if [ $# -eq 0 ] && [ -n "${BUD_BUILD:-}" ]; then
-	for name in daemon/audit daemon/caches daemon/core daemon/core_pool daemon/core_request daemon/grow daemon/heap_kind daemon/live daemon/policy daemon/pool daemon/queue \
+	for name in daemon/audit daemon/caches daemon/core daemon/core_pool daemon/core_request daemon/grow daemon/heap_kind daemon/hurry daemon/live daemon/policy daemon/pool daemon/queue \
 		daemon/registered daemon/release daemon/serve daemon/share daemon/squeeze daemon/step daemon/tally daemon/user proto/cache proto/ledger proto/ledger_chunk \
 		proto/ledger_plan proto/ledger_take proto/messages; do
 		set -- "$@" "$BUD_BUILD/${name%/*}/.libs/${name#*/}.o"

@@ -232,7 +232,7 @@ open_pool(struct fake *f, struct session *s, uint32_t base, uint32_t add)
 	s->limits.weight = 3;
 	s->limits.uid = s->uid;
 	init_pool(s);
-	ck_assert_int_eq(core_open(&f->arbiter.core, &s->pool), 0);
+	ck_assert_int_eq(core_open(&f->arbiter.core, &s->pool, &s->hurry), 0);
 	pin_up_to(f, UINT32_MAX);
 	ck_assert_int_eq(s->state, SESSION_OPEN);
 }

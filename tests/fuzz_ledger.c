@@ -315,6 +315,7 @@ open_side(struct side *s, uint32_t id)
 		.max_buffer = CHUNKS * CHUNK_SIZE,
 		.headroom = id * CHUNK_SIZE,
 		.uid = id };
+	struct hurry none = { 0 };
 	struct ledger l;
 
 	*s = (struct side){ .record = s->record, .ledger = s->ledger };
@@ -324,7 +325,7 @@ open_side(struct side *s, uint32_t id)
 	ledger_init(&l);
 	pool_init(&s->pool, id, &limits, &l, s->record);
 	s->pool.shell = s;
-	must(core_open(&core, &s->pool) == 0);
+	must(core_open(&core, &s->pool, &none) == 0);
 }
 
 int

@@ -250,7 +250,8 @@ struct world_pool *
 world_open_unsettled(struct world *w, const struct pool_limits *limits, int *errorp)
 {
 	struct world_pool *p = pool_create(w, limits);
-	int r = core_open(&w->core, &p->pool);
+	struct hurry none = { 0 };
+	int r = core_open(&w->core, &p->pool, &none);
 
 	if (r == 0)
 		return p;
@@ -260,13 +261,12 @@ world_open_unsettled(struct world *w, const struct pool_limits *limits, int *err
 }
 
 struct world_pool *
-world_open_hurried(struct world *w, const struct pool_limits *limits, uint32_t chunks)
+world_open_hurried(struct world *w, const struct pool_limits *limits, struct hurry *h)
 {
 	struct world_pool *p = pool_create(w, limits);
 
-	p->pool.hurried = chunks;
-	ask_keeper(w, p, WORLD_PIN, (struct chunk_range){ 0, chunks });
-	if (core_open(&w->core, &p->pool) == 0)
+	ask_keeper(w, p, WORLD_PIN, (struct chunk_range){ 0, h->chunks });
+	if (core_open(&w->core, &p->pool, h) == 0)
 		return p;
 	pool_destroy(w, p);
 	return NULL;
@@ -662,8 +662,8 @@ static void
 check_user(const struct world *w, const struct user *u)
 {
 	const struct world_pool *p;
-	uint64_t charge = 0, pinned = 0;
-	uint32_t requests = 0, pools = 0;
+	uint64_t charge = u->hurried, pinned = 0;
+	uint32_t requests = 0, pools = u->hurries;
 
 	TAILQ_FOREACH (p, &w->pools, entry) {
 		if (p->pool.user != u)

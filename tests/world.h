@@ -115,10 +115,10 @@ struct world_pool *world_open(
  * (negative) if the core would not have it */
 struct world_pool *world_open_unsettled(
     struct world *w, const struct pool_limits *limits, int *errorp);
-/** world_open_hurried() - open a pool of whose base the keeper is being asked to pin @chunks
- * already; NULL if the core would not have it */
+/** world_open_hurried() - open a pool for which the keeper is being asked for what core_hurry()
+ * allowed already; NULL if the core would not have it */
 struct world_pool *world_open_hurried(
-    struct world *w, const struct pool_limits *limits, uint32_t chunks);
+    struct world *w, const struct pool_limits *limits, struct hurry *h);
 /** world_open_with() - the same, settled; NULL if the core would not have it */
 struct world_pool *world_open_with(struct world *w, const struct pool_limits *limits);
 struct pool_limits world_limits(uint32_t base, uint32_t add, uint32_t wall);
