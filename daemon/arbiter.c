@@ -163,6 +163,21 @@ take_sources(
 				(msg->talking & 1u << i) != 0 };
 }
 
+/* For want of a descriptor, or of memory, that may be there again in a second. */
+static void
+put_off_reload(struct arbiter *a, int error)
+{
+	struct channel_msg msg = { .type = CHANNEL_RELOAD };
+
+	if (!a->reload_put_off)
+		log_errno("arbiter", error,
+		    "the new configuration is not taken yet, trying again each "
+		    "second%s",
+		    error == EMFILE ? "; raise LimitNOFILE=" : "");
+	a->reload_put_off = true;
+	arbiter_tell_keeper(a, &msg);
+}
+
 static void
 arbiter_reload(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 {
@@ -172,9 +187,7 @@ arbiter_reload(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 	int r;
 
 	if (fds[0] == -1) {
-		log_errno("arbiter", EMFILE,
-		    "the new configuration is not taken: raise LimitNOFILE=, and "
-		    "reload again");
+		put_off_reload(a, EMFILE);
 		return;
 	}
 	r = config_unpack(fds[0], &config);
@@ -182,9 +195,10 @@ arbiter_reload(struct arbiter *a, const struct channel_msg *msg, const int *fds)
 	take_sources(&sources, msg, fds + 1);
 	watch_pressure(a, &sources);
 	if (r != 0) {
-		log_errno("arbiter", -r, "the new configuration is not taken");
+		put_off_reload(a, -r);
 		return;
 	}
+	a->reload_put_off = false;
 	config_free(a->reloaded);
 	a->reloaded = config;
 	a->spec.host_wall = msg->host_wall;

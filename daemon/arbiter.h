@@ -65,6 +65,7 @@ struct arbiter {
 	struct pressure *pressure; /* NULL: nothing to watch */
 	uint32_t foreign;          /* pools of another budd, which the keeper holds */
 	int ready;                 /* the keeper has handed over all that there was */
+	bool reload_put_off; /* the last one could not be taken, and comes again */
 };
 
 /** arbiter_main() - run until the keeper goes away; returns the process's exit status */

@@ -13,7 +13,7 @@
  *   UNWELCOMED id, error
  *   AUDITED id, what was not locked, error     AUDIT id, from, to    one slice
  *   RELOAD host_wall + configuration           another configuration
- *     [, sources of pressure]
+ *     [, sources of pressure]                  RELOAD               say it again later
  *   PING foreign                               PONG waiting        it is alive
  *                                              UNTAKEN id, error    it cannot be served now
  *
@@ -24,7 +24,8 @@
  * session that the arbiter has ended meanwhile are passed over.
  *
  * An arbiter that is short of descriptors or memory says UNTAKEN to a SESSION: one without a
- * pool is refused then, by the keeper, which has its socket; one with a pool comes again.
+ * pool is refused then, by the keeper, which has its socket; one with a pool comes again. So
+ * does a RELOAD to which it says RELOAD.
  */
 #ifndef DAEMON_CHANNEL_H
 #define DAEMON_CHANNEL_H

@@ -140,6 +140,11 @@ obey(struct keeper *k, const struct channel_msg *msg)
 		keeper_on_pong(k, msg);
 		return true;
 	}
+	if (msg->type == CHANNEL_RELOAD) {
+		if (k->reload_said)
+			keeper_reload_again(k);
+		return k->reload_said;
+	}
 	/* On a processor that we share with a client it goes on first with what is there. */
 	if (msg->type == CHANNEL_PIN && msg->ahead != 0)
 		sched_yield();
@@ -184,7 +189,7 @@ is_quiet(struct keeper *k)
 {
 	if (k->channel == -1 || keeper_hand_over(k) || k->mail_waits)
 		return false;
-	if (k->reloaded) {
+	if (k->reloaded && !instant_before(clock_now(), k->reload_from)) {
 		k->reloaded = false;
 		keeper_tell_reload(k);
 	} else if (pulse_is_due(&k->pulse, clock_now())) {
@@ -226,7 +231,7 @@ timeout_ms(const struct keeper *k, bool quiet)
 {
 	int ms = wait_ms(k, quiet);
 
-	if ((k->vault.has_rest || k->vault.has_untaken) &&
+	if ((k->vault.has_rest || k->vault.has_untaken || k->reloaded) &&
 	    (ms == -1 || ms > REST_PAUSE_MS))
 		return REST_PAUSE_MS;
 	return ms;

@@ -86,7 +86,7 @@ keeper_start_arbiter(struct keeper *k)
 	k->offered = k->vault.table->slots;
 	k->vault.has_untaken = false;
 	pulse_begin(&k->pulse, clock_now());
-	k->ready_said = k->reloaded = false;
+	k->ready_said = k->reloaded = k->reload_said = false;
 }
 
 /* What a dead arbiter had ended is ended: a client that said CLOSE says it once. All else its

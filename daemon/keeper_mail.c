@@ -62,6 +62,13 @@ keeper_tell(struct keeper *k, const struct channel_mail *mail)
 }
 
 void
+keeper_reload_again(struct keeper *k)
+{
+	k->reloaded = true;
+	k->reload_from = instant_add(clock_now(), OFFER_PAUSE_MS * NS_PER_MS);
+}
+
+void
 keeper_tell_reload(struct keeper *k)
 {
 	struct channel_mail mail = { .msg = { .type = CHANNEL_RELOAD,
@@ -71,9 +78,13 @@ keeper_tell_reload(struct keeper *k)
 	int fd = config_pack(k->spec.config);
 
 	if (fd < 0) {
-		log_errno("keeper", -fd, "the arbiter cannot be told of the reload");
+		log_errno("keeper", -fd,
+		    "the arbiter cannot be told of the reload; trying again in a "
+		    "second");
+		keeper_reload_again(k);
 		return;
 	}
+	k->reload_said = true;
 	mail.fds[mail.nfds++] = fd;
 	pressure_open(&sources, &k->spec.config->host.pressure);
 	for (unsigned int i = 0; i < PRESSURE_SOURCES; i++) {

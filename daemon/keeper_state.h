@@ -45,6 +45,8 @@ struct keeper {
 	uint32_t handed_over;       /* slots */
 	bool ready_said;            /* after all of them */
 	bool reloaded;              /* ... and the arbiter does not know */
+	bool reload_said;           /* to this arbiter, at some time */
+	struct instant reload_from; /* it is not told of it before this */
 	bool mail_waits;
 	struct instant mail_from; /* it is not tried again before this */
 	struct channel_mail mail;
@@ -60,6 +62,8 @@ void keeper_flush_mail(struct keeper *k);
 /** keeper_drop_mail() - nobody is there to hear it */
 void keeper_drop_mail(struct keeper *k);
 void keeper_tell_reload(struct keeper *k);
+/** keeper_reload_again() - the arbiter could not take it, and is told again a while later */
+void keeper_reload_again(struct keeper *k);
 /** keeper_hand_over() - a message of what there is to a new arbiter; true while there is more */
 bool keeper_hand_over(struct keeper *k);
 /** keeper_offer_again() - a session that the arbiter could not take, if it is time to */

@@ -29,9 +29,10 @@
 #define NTH_MAX  400
 #define IN_CI_MS 1500 /* that one kind of failure may take; a soak takes them all */
 
-#define CONFIG                                                    \
-	"[host]\ntick = 5ms\nrelease_period = 10ms\nidle = 5ms\n" \
+#define CONFIG_WITH(more)                                              \
+	"[host]\ntick = 5ms\nrelease_period = 10ms\nidle = 5ms\n" more \
 	"[pool default]\nbase = 256K\nadd = 256K\nwall = 1M\nwall_max = 1M\n"
+#define CONFIG CONFIG_WITH("")
 
 static struct daemon d;
 static struct daemon_snapshot before;
@@ -522,6 +523,28 @@ START_TEST(an_arbiter_at_its_limit_of_descriptors_refuses_and_goes_on)
 }
 END_TEST
 
+/* Not even one; and what the configuration says is there once there is room. */
+START_TEST(a_reload_that_finds_no_descriptor_is_taken_later)
+{
+	pid_t arbiter = daemon_arbiter(&d);
+	struct rlimit limit, none;
+
+	if (prlimit(arbiter, RLIMIT_NOFILE, NULL, &limit) == -1 &&
+	    skip("another process's limits may not be read"))
+		return;
+	ck_assert_double_ne(daemon_figure(&d, "host.overtaken_max"), 9);
+	none = (struct rlimit){ 3, limit.rlim_max };
+	ck_assert_int_eq(prlimit(arbiter, RLIMIT_NOFILE, &none, NULL), 0);
+	daemon_configure(&d, CONFIG_WITH("overtaken_max = 9\n"));
+	ck_assert_int_eq(kill(d.keeper, SIGHUP), 0);
+	eventually(daemon_log_contains(&d, "the new configuration is not taken yet"));
+	ck_assert_int_eq(prlimit(arbiter, RLIMIT_NOFILE, &limit, NULL), 0);
+	eventually(daemon_figure(&d, "host.overtaken_max") == 9);
+	ck_assert_int_eq(daemon_arbiter(&d), arbiter);
+	expect_recovery(&(struct fault){ .name = "a reload without descriptors" }, 1);
+}
+END_TEST
+
 /* --- No arbiter can be started --- */
 
 static const struct fault starting[] = {
@@ -558,6 +581,7 @@ main(void)
 	tcase_add_test(t, each_allocation_of_taking_over_may_fail_once);
 	tcase_add_loop_test(
 	    t, an_arbiter_at_its_limit_of_descriptors_refuses_and_goes_on, 3, 9);
+	tcase_add_test(t, a_reload_that_finds_no_descriptor_is_taken_later);
 	tcase_add_loop_test(t, an_arbiter_that_cannot_be_started_is_tried_again, 0,
 	    SIZEOF_ARRAY(starting));
 	suite_add_tcase(suite, t);
