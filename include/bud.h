@@ -36,7 +36,8 @@
  *	EMSGSIZE	more than the pool can ever hold in one piece
  *	EINVAL		a size of 0, or another argument out of range; or a pool of
  *			the parent, after fork()
- *	ENOMEM		the process itself is out of memory
+ *	ENOMEM		the process itself is out of memory (from bud_open() also: the
+ *			base could not be pinned)
  *	EACCES		budd does not let this user open that pool
  *	ECANCELED	cancelled, or the pool was closed meanwhile
  *	ENOTCONN	budd is away: what is mapped works on, nothing new can be had
@@ -61,16 +62,19 @@ struct bud_request;
 /**
  * struct bud_config - what to ask budd for
  * @size:	sizeof(struct bud_config), so that later versions can add to it
- * @socket:	path of budd's socket; NULL: $BUD_SOCKET, else the path built in
- * @pool:	section of budd.conf to open; NULL: "default". A name without a section
- *		of its own gets the limits of "default", and serves as a label
+ * @socket:	path of budd's socket, 107 bytes at most; NULL: $BUD_SOCKET (which
+ *		a program with raised privileges does not look at), else the path built in
+ * @pool:	section of budd.conf to open, 63 bytes at most; NULL: "default". A name
+ *		without a section of its own gets the limits of "default", and serves as a
+ *		label
  * @base:	bytes pinned at once and kept; 0: as the section says
  * @add:	bytes of each additional block; 0: as the section says
  * @wall:	most bytes ever pinned; 0: as the section says
  * @flags:	BUD_LOCAL: no call with a timeout of 0 asks budd
  *
- * Sizes are rounded up to 256 KiB. A wish above what the section allows is cut to it;
- * bud_stat() tells what one got.
+ * Sizes are rounded up to 256 KiB (2 MiB where the section's heap has large pages). A wish
+ * above what the section allows is cut to it; bud_stat() tells what one got. The structure
+ * and its strings are read by bud_open() alone, and remain the caller's.
  */
 struct bud_config {
 	size_t size;
@@ -111,6 +115,9 @@ struct bud_stat {
  * @buf:	the buffer, now the caller's until bud_free(); NULL on failure
  * @error:	0, or a negative errno (-ETIMEDOUT, -ECANCELED, -EAGAIN, -ENOTCONN)
  * @arg:	as given to bud_request()
+ *
+ * Called from bud_dispatch() or bud_close(), in the thread that called that, with no lock
+ * held: it may call anything of this library, bud_close() included.
  */
 typedef void bud_granted_fn(void *buf, int error, void *arg);
 
@@ -120,11 +127,16 @@ typedef void bud_granted_fn(void *buf, int error, void *arg);
  * @config:	wishes; NULL: the defaults
  *
  * The base block is pinned and mapped when this returns. Waits for budd, ten seconds at
- * the longest.
+ * the longest. Any thread may open pools, as many as budd lets it: each is a connection, and
+ * six descriptors.
  *
- * Return: 0; -ENOENT or -ECONNREFUSED (no budd at that socket), -EACCES, -ENOMEM or
- * -ENOSPC (the base does not fit into the host's wall), -EUSERS (too many clients),
- * -EPROTONOSUPPORT (a budd of another version), -ETIMEDOUT, -EINVAL, -ENAMETOOLONG, -EMFILE
+ * Return: 0; -ENOENT or -ECONNREFUSED (no budd at that socket), -EACCES (the socket, or that
+ * pool, is not for this user), -ENOMEM or -ENOSPC (the base does not fit into the host's wall,
+ * or could not be pinned), -EUSERS (too many clients, or too many of this user),
+ * -EPROTONOSUPPORT (a budd of another version), -EPROTO (what answers is no budd),
+ * -ETIMEDOUT (it did not answer), -EINVAL (a @config of a wrong size, with flags that there
+ * are not, or with a name of more than 63 bytes), -ENAMETOOLONG (the socket's path),
+ * -EMFILE or -ENFILE. BUD_DEBUG=1 in the environment shows budd's own words
  */
 int bud_open(struct bud_pool **poolp, const struct bud_config *config);
 
@@ -135,7 +147,8 @@ int bud_open(struct bud_pool **poolp, const struct bud_config *config);
  * Requests that still wait end with ECANCELED; callbacks that are still due run from
  * here. Threads that wait in bud_alloc() are sent away first; starting a new call on
  * the pool meanwhile is the caller's mistake. The memory is unmapped: touching a buffer
- * afterwards is a fault.
+ * afterwards is a fault. Waits a second at the longest, for a budd that does not read; the
+ * memory is given back when budd has heard of it, or when the process ends.
  */
 void bud_close(struct bud_pool *pool);
 
@@ -157,13 +170,18 @@ void *bud_alloc(struct bud_pool *pool, size_t size, int timeout_ms);
 
 /**
  * bud_allocv() - borrow several buffers of one size, all or none
- * @bufs:	receives @count buffers; written on success only
+ * @pool:	an open pool; any thread
+ * @size:	bytes of each, at least 1; rounded up to 4 KiB x 2^k
+ * @bufs:	receives @count buffers, each the caller's until its bud_free(); written on
+ *		success only
  * @count:	1..BUD_COUNT_MAX
+ * @timeout_ms:	as of bud_alloc()
  *
- * As bud_alloc() otherwise. Programs that need several buffers at a time avoid waiting
- * for each other half-served by asking for all at once.
+ * Programs that need several buffers at a time avoid waiting for each other half-served by
+ * asking for all at once.
  *
- * Return: 0, or a negative errno
+ * Return: 0; -EAGAIN, -ETIMEDOUT, -EMSGSIZE (all of them together are more than the pool can
+ * ever hold), -EINVAL, -ENOMEM, -ECANCELED, -ENOTCONN
  */
 int bud_allocv(struct bud_pool *pool, size_t size, void **bufs, unsigned int count,
     int timeout_ms);
@@ -171,7 +189,8 @@ int bud_allocv(struct bud_pool *pool, size_t size, void **bufs, unsigned int cou
 
 /**
  * bud_free() - give a buffer back
- * @buf:	from this pool; NULL is fine
+ * @pool:	the pool that it is from; any thread, also another than the one that took it
+ * @buf:	the start of a buffer of this pool, as it was handed out; NULL is fine
  *
  * Never waits. A buffer that is not this pool's, is free already, or a pointer into the
  * middle of one is a bug that corrupts data sooner or later: the process is told which
@@ -181,6 +200,10 @@ void bud_free(struct bud_pool *pool, void *buf);
 
 /**
  * bud_usable_size() - how large a buffer really is
+ * @pool:	an open pool; any thread
+ * @buf:	the start of a buffer
+ *
+ * Does not wait, and asks nobody.
  *
  * Return: bytes, at least what was asked for; 0 for a pointer that is no buffer of the
  * pool
@@ -189,48 +212,66 @@ size_t bud_usable_size(struct bud_pool *pool, const void *buf);
 
 /**
  * bud_request() - ask for a buffer and be called when it is there
+ * @pool:	an open pool; any thread
+ * @size:	bytes, at least 1; rounded up to 4 KiB x 2^k
+ * @timeout_ms:	longest wait for its turn, as of bud_alloc(): milliseconds, 0 does not queue,
+ *		-1 waits without end
  * @flags:	0, or BUD_LOCAL
- * @granted:	called from bud_dispatch() exactly once, never from within bud_request()
+ * @granted:	called exactly once, from bud_dispatch() (or bud_close()), never from within
+ *		bud_request()
+ * @arg:	handed on to @granted; the library does not look at it
  * @requestp:	receives a handle for bud_cancel(), valid for ever; may be NULL
  *
- * What is wrong at once (EINVAL, EMSGSIZE, ENOMEM) is returned, and @granted not
- * called.
+ * Does not wait. What is wrong at once is returned, and @granted not called.
  *
- * Return: 0, or a negative errno
+ * Return: 0; -EINVAL, -EMSGSIZE (more than the pool can ever hold), -ENOMEM, -ECANCELED (the
+ * pool is being closed)
  */
 int bud_request(struct bud_pool *pool, size_t size, int timeout_ms, unsigned int flags,
     bud_granted_fn *granted, void *arg, struct bud_request **requestp);
 
 /**
  * bud_cancel() - end a request early; its callback comes with -ECANCELED
+ * @request:	the handle of bud_request(); any thread
  *
- * A buffer that was granted but not yet told goes back to the pool.
+ * Does not wait. The callback still comes from bud_dispatch(). A buffer that was granted but
+ * not yet told goes back to the pool.
  *
- * Return: 0; -ENOENT from within or after its callback
+ * Return: 0; -ENOENT from within or after its callback; -EINVAL for a pool of the parent,
+ * after fork()
  */
 int bud_cancel(struct bud_request *request);
 
 /**
  * bud_fd() - a descriptor to poll for reading; then call bud_dispatch()
+ * @pool:	an open pool; any thread
  *
- * It belongs to the pool. Use it in poll(), epoll or an event library, level-triggered.
+ * It is the same each time and belongs to the pool: bud_close() closes it. Use it in poll(),
+ * epoll or an event library, level-triggered, and read nothing from it.
  *
- * Return: the descriptor, or a negative errno
+ * Return: the descriptor; -EINVAL for a pool of the parent, after fork()
  */
 int bud_fd(struct bud_pool *pool);
 
 /**
- * bud_dispatch() - run the callbacks of all requests that have ended; does not wait
+ * bud_dispatch() - run the callbacks of all requests that have ended, and of events
+ * @pool:	an open pool; any thread, and from within a callback, too
  *
- * Return: how many callbacks ran, or a negative errno
+ * Does not wait. Callbacks run in the calling thread. Of two threads that dispatch at the same
+ * time each runs some of them, none twice.
+ *
+ * Return: how many callbacks ran, 0 or more; -EINVAL for a pool of the parent, after fork()
  */
 int bud_dispatch(struct bud_pool *pool);
 
 /**
  * bud_stat() - figures of the pool, without asking budd
+ * @pool:	an open pool; any thread
  * @stat:	@size set by the caller; the rest is filled in
  *
- * Return: 0, or a negative errno
+ * Does not wait, but walks over the pool's free map: not for each buffer.
+ *
+ * Return: 0; -EINVAL (a @size that is too small, or a pool of the parent, after fork())
  */
 int bud_stat(struct bud_pool *pool, struct bud_stat *stat);
 
@@ -239,13 +280,15 @@ int bud_stat(struct bud_pool *pool, struct bud_stat *stat);
 
 /**
  * bud_hint() - tell budd what it cannot know
+ * @pool:	an open pool; any thread
  * @hint:	BUD_TRANSFER_END: a transfer has ended; blocks that are empty now need not wait
  *		for their idle period. One of them stays as headroom all the same
  *
  * Does not wait. If budd is so far behind that its socket is full, the hint leaves with
  * the next call that has something to say to budd, or in bud_dispatch().
  *
- * Return: 0, or a negative errno
+ * Return: 0; -EINVAL (no such hint, or a pool of the parent, after fork()), -ENOTCONN (budd
+ * is away)
  */
 int bud_hint(struct bud_pool *pool, unsigned int hint);
 
@@ -265,13 +308,17 @@ typedef void bud_event_fn(unsigned int event, uint64_t bytes, void *arg);
 
 /**
  * bud_watch() - be told of events
+ * @pool:	an open pool; any thread
  * @mask:	which ones; 0: none any more
  * @event:	called from bud_dispatch(). The last call of bud_watch() holds for the pool
+ * @arg:	handed on to @event; the library does not look at it
  *
+ * Does not wait.
  * Events of one kind that come before the next bud_dispatch() are told as one. A program
  * that is told of BUD_PRESSURE does the others a favour by freeing what it can spare.
  *
- * Return: 0, or a negative errno
+ * Return: 0; -EINVAL (no such event, a @mask without @event, or a pool of the parent, after
+ * fork()), -ENOTCONN (budd is away)
  */
 int bud_watch(struct bud_pool *pool, unsigned int mask, bud_event_fn *event, void *arg);
 
@@ -290,7 +337,9 @@ typedef void bud_block_fn(unsigned int what, void *start, size_t bytes, void *ar
 
 /**
  * bud_watch_blocks() - for programs that register the pool's memory with a device
+ * @pool:	an open pool; any thread
  * @block:	called from bud_dispatch(); NULL: nothing is registered any more
+ * @arg:	handed on to @block; the library does not look at it
  *
  * A page that is registered (with io_uring, RDMA, VFIO) outlives the release of its block:
  * the device goes on with the old page, and the program sees another. From here on budd
@@ -305,29 +354,35 @@ typedef void bud_block_fn(unsigned int what, void *start, size_t bytes, void *ar
  * to dispatch uses bud_request(). The last call of bud_watch_blocks() holds for the pool.
  * libbud-uring does all of this for io_uring; see bud-uring.h.
  *
- * Return: 0, or a negative errno
+ * Does not wait.
+ *
+ * Return: 0; -EINVAL for a pool of the parent, after fork(); -ENOTCONN (budd is away)
  */
 int bud_watch_blocks(struct bud_pool *pool, bud_block_fn *block, void *arg);
 
 /**
  * bud_gave_up() - the block is not registered any more: budd may have it
+ * @pool:	an open pool; any thread
  * @start:	as told with BUD_BLOCK_RELEASE
  *
  * Does not wait. Nothing may be registered there until the block is told again.
  *
- * Return: 0; -ENOENT when budd does not ask for that block, or not any more; or another
- * negative errno
+ * Return: 0; -ENOENT when budd does not ask for that block, or not any more; -ENOTCONN (budd
+ * is away); -EINVAL for a pool of the parent, after fork()
  */
 int bud_gave_up(struct bud_pool *pool, void *start);
 
 /**
  * bud_locate() - where in the pool's memfd a pointer lies, for sendfile(), splice(),
  * XDP
+ * @pool:	an open pool; any thread
  * @buf:	a buffer, or a pointer into one
- * @fdp:	receives the memfd; it belongs to the pool
+ * @fdp:	receives the memfd; it belongs to the pool: neither close it nor change its length
  * @offsetp:	receives the offset of @buf in it, bytes
  *
- * Return: 0; -EINVAL for a pointer outside the pool
+ * Does not wait, and asks nobody.
+ *
+ * Return: 0; -EINVAL for a pointer outside the pool, or a pool of the parent, after fork()
  */
 int bud_locate(struct bud_pool *pool, const void *buf, int *fdp, uint64_t *offsetp);
 
