@@ -14,6 +14,7 @@ import time
 BUILD = os.environ.get("BUD_BUILD", os.getcwd())
 SOURCE = os.environ.get("BUD_SOURCE", os.getcwd())
 PATIENCE_S = 30
+os.umask(os.umask(0) & 0o022)  # other users are to read what we write
 
 counts = {"passed": 0, "failed": 0, "skipped": 0}
 

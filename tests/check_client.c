@@ -261,7 +261,7 @@ find_socket(void)
 	struct sockaddr_un a = { .sun_family = AF_UNSPEC };
 	socklen_t len;
 
-	for (int fd = 3; fd < 256; fd++) {
+	for (int fd = 3; fd < getdtablesize(); fd++) {
 		len = sizeof(a);
 		if (getpeername(fd, (struct sockaddr *)&a, &len) == 0 &&
 		    strncmp(a.sun_path, fake.path, sizeof(a.sun_path)) == 0)

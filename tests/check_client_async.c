@@ -15,8 +15,8 @@
 
 #define BASE   4u /* chunks */
 #define CHUNKS 16u
-#define SOON   3000 /* ms; a test that waits so long has failed */
-#define FULL   2000 /* requests; more than a socket takes */
+#define SOON   20000 /* ms; a test that waits so long has failed */
+#define FULL   2000  /* requests; more than a socket takes */
 
 static struct fakebudd fake;
 static struct bud_pool *pool;

@@ -11,7 +11,7 @@
 #include "bud.h"
 #include "tests/fakebudd.h"
 
-#define SOON     3000 /* ms */
+#define SOON     20000 /* ms */
 #define TOLD_MAX 64u
 
 static struct fakebudd fake;

@@ -17,7 +17,7 @@
 
 #define BASE   2u /* chunks */
 #define CHUNKS 16u
-#define SOON   3000 /* ms; a test that waits so long has failed */
+#define SOON   20000 /* ms; a test that waits so long has failed */
 
 static struct fakebudd fake;
 static struct bud_pool *pool;

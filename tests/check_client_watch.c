@@ -9,7 +9,7 @@
 #include "bud.h"
 #include "tests/fakebudd.h"
 
-#define SOON 3000 /* ms */
+#define SOON 20000 /* ms */
 
 static struct fakebudd fake;
 static struct bud_pool *pool;

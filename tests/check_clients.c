@@ -179,7 +179,7 @@ outlive_the_parent(struct client *me, void *arg)
 	client_wait(me, "parent, go on");
 	must(painted(buf, WALL, 5));
 	bud_free(pool, buf);
-	must(bud_alloc(pool, WALL, 1000) != NULL);
+	must(bud_alloc(pool, WALL, PATIENCE_MS) != NULL);
 	client_say(me, "parent lives");
 	client_wait(me, "parent, die");
 }
@@ -317,7 +317,7 @@ use_64_mib(struct client *me, void *arg)
 
 	(void)arg;
 	for (size_t i = 0; i < SIZEOF_ARRAY(bufs); i++) {
-		bufs[i] = bud_alloc(pool, MIB, 1000);
+		bufs[i] = bud_alloc(pool, MIB, PATIENCE_MS);
 		must(bufs[i] != NULL);
 		must(is_resident(bufs[i], MIB)); /* before we touch it */
 		paint(bufs[i], MIB, i);
@@ -365,7 +365,7 @@ host_mlocked(void)
 static bool
 moves_by(int64_t *fromp, int64_t bytes)
 {
-	int64_t until = now_ms() + 1000, now;
+	int64_t until = now_ms() + PATIENCE_MS, now;
 
 	do {
 		now = host_mlocked();

@@ -1329,6 +1329,7 @@ main(void)
 	SRunner *r = srunner_create(s);
 	int failed;
 
+	umask(umask(0) & 022); /* nobody is to read what we write */
 	suite_add_tcase(s, values_case());
 	suite_add_tcase(s, texts_case());
 	suite_add_tcase(s, files_case());

@@ -93,11 +93,11 @@ START_TEST(thp_grows_shrinks_and_is_counted_in_large_pages)
 	set("advise", "0");
 	pool = open_section("thp");
 	ck_assert(figure("pools.0.base_size") == (double)LARGE);
-	first = bud_alloc(pool, LARGE, 1000);
+	first = bud_alloc(pool, LARGE, PATIENCE_MS);
 	ck_assert_ptr_nonnull(first);
 	ck_assert_uint_eq((uintptr_t)first % LARGE, 0);
 	for (int i = 0; i < 3; i++) {
-		bufs[i] = bud_alloc(pool, LARGE, 1000);
+		bufs[i] = bud_alloc(pool, LARGE, PATIENCE_MS);
 		ck_assert_ptr_nonnull(bufs[i]);
 		paint(bufs[i], LARGE, 5);
 	}
@@ -129,7 +129,7 @@ START_TEST(thp_without_large_pages_works_and_says_so)
 		return;
 	ck_assert(daemon_log_contains(&m.d, "[pool thp] heap = thp gets pages of 4K"));
 	pool = open_section("thp");
-	buf = bud_alloc(pool, 4 * MIB, 1000);
+	buf = bud_alloc(pool, 4 * MIB, PATIENCE_MS);
 	ck_assert_ptr_nonnull(buf);
 	paint(buf, 4 * MIB, 3);
 	ck_assert(figure("pools.0.blocks.0.page_size") == 4096);
@@ -196,7 +196,7 @@ START_TEST(huge_waits_for_the_operator_to_reserve_more)
 		return;
 	}
 	pool = open_section("huge");
-	first = bud_alloc(pool, LARGE, 1000);
+	first = bud_alloc(pool, LARGE, PATIENCE_MS);
 	ck_assert_ptr_nonnull(first);
 	ck_assert_ptr_null(bud_alloc(pool, 4 * KIB, 0));
 	ck_assert_int_eq(errno, EAGAIN);
@@ -221,7 +221,7 @@ hold_large(struct client *me, void *arg)
 	void *bufs[2];
 
 	for (int i = 0; i < 2; i++) {
-		bufs[i] = bud_alloc(pool, LARGE, 1000);
+		bufs[i] = bud_alloc(pool, LARGE, PATIENCE_MS);
 		must(bufs[i] != NULL);
 		paint(bufs[i], LARGE, 3);
 	}

@@ -629,8 +629,8 @@ use_pool(struct client *me, void *arg)
 	void *p, *q;
 
 	must(bud_open(&pool, &config) == 0);
-	must((p = bud_alloc(pool, 256 * KIB, 1000)) != NULL);
-	must((q = bud_alloc(pool, 256 * KIB, 1000)) != NULL);
+	must((p = bud_alloc(pool, 256 * KIB, PATIENCE_MS)) != NULL);
+	must((q = bud_alloc(pool, 256 * KIB, PATIENCE_MS)) != NULL);
 	bud_free(pool, p);
 	bud_free(pool, q);
 	client_say(me, "used");

@@ -19,8 +19,8 @@
 #include <sys/types.h>
 
 #define NOBODY          65534 /* a user who owns nothing */
-#define PATIENCE_MS     10000 /* until what is to come counts as never coming */
-#define STOP_MS         5000  /* that budd may take to end */
+#define PATIENCE_MS     30000 /* until what is to come counts as never coming */
+#define STOP_MS         30000 /* that budd may take to end */
 #define KIB             1024ul
 #define MIB             (1024 * KIB)
 #define SIZEOF_ARRAY(a) (sizeof(a) / sizeof((a)[0]))

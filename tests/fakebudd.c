@@ -16,7 +16,7 @@
 
 #include "proto/wire.h"
 
-#define SOON_MS 3000
+#define SOON_MS 20000
 
 /* --- Its memory --- */
 

@@ -227,7 +227,7 @@ be_a_victim(struct client *me, void *arg)
 		break;
 	case WAY_OPENS:
 		for (;; pool = open_pool(&d, "victim")) {
-			must(bud_alloc(pool, CHUNK, 100) != NULL);
+			must(bud_alloc(pool, CHUNK, PATIENCE_MS) != NULL);
 			bud_close(pool);
 		}
 		break;

@@ -44,7 +44,9 @@ slept=0
 step() { echo "$1" >>"$dir/steps"; echo "\$ $1"; }
 sudo() { "$@"; }
 seen_by_a_terminal() { # COMMAND: as if typed, and then q
-	(sleep 2; printf q) | TERM=xterm timeout 30 script -qec "$1" /dev/null >"$dir/terminal"
+	: >"$dir/terminal"
+	(wait_for grep -q 'h help' "$dir/terminal"; printf q) |
+		TERM=xterm timeout 120 script -qefc "$1" /dev/null >"$dir/terminal"
 }
 budctl() {
 	case "$*" in
