@@ -57,6 +57,10 @@ options_of_help "$build/budctl/budctl" --help >"$dir/program"
 options "$man/budctl.1" >"$dir/page"
 same "options of budctl"
 
+options_of_help "$build/bud-run" --help >"$dir/program"
+options "$man/bud-run.1" >"$dir/page"
+same "options of bud-run"
+
 "$build/budctl/budctl" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\).*/\1/p' |
 	grep . >"$dir/program"
 sed -n 's/^\.It Cm \([a-z]*\).*/\1/p' "$man/budctl.1" >"$dir/page"

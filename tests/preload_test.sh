@@ -179,6 +179,21 @@ test_probe() {
 	count_probe wall $?
 }
 
+# What it wishes for is what it gets, within its section.
+test_wishes() {
+	mkfifo wish.in wish.out
+	local pid
+	exec 5<>wish.in 6<>wish.out
+	start wish.out wish.err --pool=wishes --base=512K --add=512K --wall 8M \
+		"$build/tests/preload-probe" serve <wish.in
+	is "a pool of wishes serves" "$(ask 64)" "pinned whole"
+	is "its base is that of --base" "$(pool_bytes wishes base_size)" $((512 << 10))
+	is "its blocks are those of --add" "$(pool_bytes wishes add_size)" $((512 << 10))
+	is "its wall is that of --wall" "$(pool_bytes wishes wall)" $((8 << 20))
+	exec 5>&- 6<&-
+	wait "$pid"
+}
+
 count_probe() { # TEST STATUS
 	sed "s/^\(ok\|not ok\) - /&$1: /" out.probe
 	passed=$((passed + $(grep -c '^ok' out.probe)))
@@ -398,6 +413,7 @@ else
 	test_without_budd
 	test_restarts
 	test_probe
+	test_wishes
 	test_exec
 	test_sqlite
 fi
