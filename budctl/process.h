@@ -14,8 +14,8 @@ struct process_name {
  * process_name() - the command of a pool's client
  * @owner:	has "command", "pid" and "uid"
  *
- * budd does not see the processes of others where its service hides them (ProtectProc=), and
- * says "?". Whoever runs budctl may see them all the same.
+ * What the client said of itself. Of one that said nothing budd says "?" where its service hides
+ * the processes of others (ProtectProc=). Whoever runs budctl may see them all the same.
  */
 struct process_name process_name(const cJSON *owner);
 

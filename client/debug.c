@@ -26,8 +26,9 @@ describe(char *buf, size_t size, const union proto_msg *m)
 {
 	switch ((enum proto_type)m->header.type) {
 	case PROTO_HELLO:
-		snprintf(buf, size, " pool \"%.*s\"", (int)sizeof(m->hello.pool),
-		    m->hello.pool);
+		snprintf(buf, size, " pool \"%.*s\", as \"%.*s\"",
+		    (int)sizeof(m->hello.pool), m->hello.pool,
+		    (int)sizeof(m->hello.command), m->hello.command);
 		break;
 	case PROTO_WELCOME:
 		snprintf(buf, size, " base %" PRIu64 ", add %" PRIu64 ", wall %" PRIu64,

@@ -101,6 +101,7 @@ hello_of(const struct bud_config *c, union proto_msg *hello)
 			return -EINVAL;
 		memcpy(hello->hello.pool, c->pool, strlen(c->pool));
 	}
+	proto_put_command(&hello->hello, program_invocation_short_name);
 	return proto_check_client(hello, hello->header.size) == 0 ? 0 : -EINVAL;
 }
 

@@ -118,6 +118,19 @@ ask_for_memory(struct session *s)
 }
 
 void
+opening_on_other_hello(struct session *s, const struct proto_hello *m)
+{
+	char reason[PROTO_REASON_SIZE];
+
+	if (s->state != SESSION_NEW)
+		return;
+	snprintf(reason, sizeof(reason),
+	    "the client speaks versions %u to %u of the protocol, this budd %u",
+	    m->version_min, m->version_max, PROTO_VERSION);
+	session_refuse(s, EPROTONOSUPPORT, reason);
+}
+
+void
 opening_on_hello(struct session *s, const union proto_msg *msg)
 {
 	const struct proto_hello *m = &msg->hello;
@@ -128,15 +141,10 @@ opening_on_hello(struct session *s, const union proto_msg *msg)
 
 	if (s->state != SESSION_NEW)
 		return; /* said again after RESTARTED, to be sure */
+	if (m->command[0] != '\0')
+		strlcpy(s->command, m->command, sizeof(s->command));
 	strlcpy(s->name, m->pool[0] != '\0' ? m->pool : CONFIG_DEFAULT_POOL,
 	    sizeof(s->name));
-	if (PROTO_VERSION < m->version_min || PROTO_VERSION > m->version_max) {
-		snprintf(reason, sizeof(reason),
-		    "the client speaks versions %u to %u of the protocol, this budd %u",
-		    m->version_min, m->version_max, PROTO_VERSION);
-		session_refuse(s, EPROTONOSUPPORT, reason);
-		return;
-	}
 	section = config_pool_find(config, s->name);
 	if (!access_may_open(section, &peer)) {
 		snprintf(reason, sizeof(reason),
@@ -231,6 +239,7 @@ session_on_created(struct session *s, int error, int ledger)
 	}
 	ledger_init(&l);
 	record_limits(record, &s->limits);
+	strlcpy(record->command, s->command, sizeof(record->command));
 	pool_init(&s->pool, s->id, &s->limits, &l, record);
 	s->pool.shell = s;
 	core_is_now(&s->arbiter->core, clock_now());
@@ -337,6 +346,8 @@ opening_adopt(struct session *s, const struct channel_msg *msg, int ledger)
 	if (pool_is_not_begun(record))
 		return -EPROTO;
 	memcpy(s->name, msg->name, sizeof(s->name));
+	if (record->command[0] != '\0') /* it may be scribbled over, like all of it */
+		memcpy(s->command, record->command, sizeof(s->command) - 1);
 	section = config_pool_find(arbiter_config(s->arbiter), s->name);
 	strlcpy(s->section, section->name, sizeof(s->section));
 	s->limits = (struct pool_limits){ .base = record->block[0].chunks * CHUNK_SIZE,

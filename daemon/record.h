@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "proto/ledger.h"
+#include "proto/messages.h"
 
 #define RECORD_BLOCKS_MAX 1024u
 
@@ -71,12 +72,13 @@ struct record {
 	struct record_audit audit;
 	/* Of a pool whose client registers its memory; see registered.c. An arbiter that
 	 * did not know would take a block from under a device. */
-	uint32_t registers; /* 1: it does */
-	uint32_t asks;      /* the number of the last RELEASE */
-	uint64_t kept;      /* blocks that were not given up in time */
+	uint32_t registers;               /* 1: it does */
+	uint32_t asks;                    /* the number of the last RELEASE */
+	uint64_t kept;                    /* blocks that were not given up in time */
+	char command[PROTO_COMMAND_SIZE]; /* as the client said it; or empty */
 	struct record_block block[RECORD_BLOCKS_MAX];
 };
-static_assert(sizeof(struct record) == 4096 + 176, "layout of the record");
+static_assert(sizeof(struct record) == 4096 + 208, "layout of the record");
 
 /* Records stand this far apart: most pools touch the first page of theirs alone. */
 #define RECORD_STRIDE 8192u

@@ -57,9 +57,9 @@ struct session {
 	const char *broken; /* why it is to be dropped, from the loop; or NULL */
 	char name[PROTO_NAME_SIZE]; /* of the pool, as the client said it */
 	char section[PROTO_NAME_SIZE];
-	char command[CHANNEL_COMMAND];
-	uint64_t refusals; /* of requests, that nobody was told of */
-	int refusal;       /* the last one's positive errno */
+	char command[PROTO_COMMAND_SIZE]; /* as the client says, or /proc; or "?" */
+	uint64_t refusals;                /* of requests, that nobody was told of */
+	int refusal;                      /* the last one's positive errno */
 	struct instant refusals_told;
 	struct pool_limits limits;
 	struct pool pool; /* from OPENING on */

@@ -154,7 +154,11 @@ read_one(struct session *s)
 			session_on_hangup(s);
 		return false;
 	}
-	if ((r = proto_check_client(&msg, len)) != 0) {
+	if ((r = proto_check_client(&msg, len)) == PROTO_E_VERSION) {
+		opening_on_other_hello(s, &msg.hello);
+		return false;
+	}
+	if (r != 0) {
 		session_drop(s, proto_strerror(r));
 		return false;
 	}

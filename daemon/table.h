@@ -23,7 +23,7 @@
 #include "proto/messages.h"
 
 #define TABLE_MAGIC   0x00656c6261746462ULL
-#define TABLE_VERSION 5u /* of table and records; raised with every change of them */
+#define TABLE_VERSION 6u /* of table and records; raised with every change of them */
 #define TABLE_LAYOUT  (TABLE_VERSION << 16 | LEDGER_VERSION << 8 | PROTO_VERSION)
 #define TABLE_SLOTS   10000u
 

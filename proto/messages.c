@@ -79,12 +79,28 @@ string_ok(const char *s, size_t size)
 
 /* Names go into logs, JSON and terminals. */
 static bool
+may_be_in_name(char c)
+{
+	return c > ' ' && c <= '~' && strchr("/\"\\", c) == NULL;
+}
+
+static bool
 name_ok(const char *s)
 {
 	for (; *s != '\0'; s++)
-		if (*s <= ' ' || *s > '~' || strchr("/\"\\", *s) != NULL)
+		if (!may_be_in_name(*s))
 			return false;
 	return true;
+}
+
+void
+proto_put_command(struct proto_hello *hello, const char *name)
+{
+	size_t n = strnlen(name, sizeof(hello->command) - 1);
+
+	memset(hello->command, 0, sizeof(hello->command));
+	for (size_t i = 0; i < n; i++)
+		hello->command[i] = may_be_in_name(name[i]) ? name[i] : '_';
 }
 
 static int
@@ -94,9 +110,10 @@ check_client_fields(const union proto_msg *m)
 
 	switch ((enum proto_type)m->header.type) {
 	case PROTO_HELLO:
-		ok = m->hello.version_min <= m->hello.version_max &&
-		     string_ok(m->hello.pool, sizeof(m->hello.pool)) &&
-		     name_ok(m->hello.pool);
+		ok = string_ok(m->hello.pool, sizeof(m->hello.pool)) &&
+		     name_ok(m->hello.pool) &&
+		     string_ok(m->hello.command, sizeof(m->hello.command)) &&
+		     name_ok(m->hello.command);
 		break;
 	case PROTO_ALLOC:
 		ok = m->alloc.tag != 0 && m->alloc.size_bytes != 0 &&
@@ -179,6 +196,23 @@ check_budd_fields(const union proto_msg *m)
 	return ok ? 0 : PROTO_E_VALUE;
 }
 
+/* Who speaks another version says another HELLO, and is told so. */
+static int
+check_hello_frame(const union proto_msg *msg, size_t len)
+{
+	const struct proto_hello *m = &msg->hello;
+
+	if (len < offsetof(struct proto_hello, base) || m->header.size != len)
+		return PROTO_E_SIZE;
+	if (m->version_min > m->version_max)
+		return PROTO_E_VALUE;
+	if (PROTO_VERSION < m->version_min || PROTO_VERSION > m->version_max)
+		return PROTO_E_VERSION;
+	return len == sizeof(*m) || (len > sizeof(*m) && m->version_max > PROTO_VERSION)
+		   ? 0
+		   : PROTO_E_SIZE;
+}
+
 static int
 check_frame(const union proto_msg *msg, size_t len, enum direction direction)
 {
@@ -187,6 +221,8 @@ check_frame(const union proto_msg *msg, size_t len, enum direction direction)
 	if (!type_exists(msg->header.type) ||
 	    types[msg->header.type].direction != direction)
 		return PROTO_E_TYPE;
+	if (msg->header.type == PROTO_HELLO)
+		return check_hello_frame(msg, len);
 	if (len != types[msg->header.type].size || msg->header.size != len)
 		return PROTO_E_SIZE;
 	return 0;
@@ -218,6 +254,8 @@ proto_strerror(int error)
 		return "a message of a type that is not sent in this direction";
 	case PROTO_E_VALUE:
 		return "a message with a value out of range";
+	case PROTO_E_VERSION:
+		return "a message of another version of the protocol";
 	}
 	return "no error";
 }

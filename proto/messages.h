@@ -49,8 +49,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTO_VERSION      2u
+#define PROTO_VERSION      3u
 #define PROTO_NAME_SIZE    64u   /* of a pool's name, its NUL included */
+#define PROTO_COMMAND_SIZE 32u   /* of a program's name, its NUL included */
 #define PROTO_REASON_SIZE  160u  /* of a refusal's text, its NUL included */
 #define PROTO_COUNT_MAX    1024u /* buffers in one request */
 #define PROTO_REQUESTS_MAX 4096u /* requests that one pool may have alive */
@@ -98,7 +99,9 @@ struct proto_header {
 	uint32_t size; /* of the whole record */
 };
 
-/* HELLO: the first message. The answer is WELCOME, or REFUSE with tag 0. */
+/* HELLO: the first message. The answer is WELCOME, or REFUSE with tag 0. The versions stand
+ * here in all of them; a later one may add fields at the end, up to the longest record, which
+ * budd passes over if the client speaks its version as well. */
 struct proto_hello {
 	struct proto_header header;
 	uint32_t version_min;
@@ -107,8 +110,10 @@ struct proto_hello {
 	uint64_t add;
 	uint64_t wall;
 	char pool[PROTO_NAME_SIZE]; /* a section or a label; empty: "default" */
+	char
+	    command[PROTO_COMMAND_SIZE]; /* the program, as it calls itself; or empty */
 };
-static_assert(sizeof(struct proto_hello) == 104, "wire format");
+static_assert(sizeof(struct proto_hello) == 136, "wire format");
 
 /* WELCOME: with two descriptors, the memory and the ledger. Bytes. */
 struct proto_welcome {
@@ -221,6 +226,8 @@ const char *proto_name(uint32_t type);
 			 */
 #define PROTO_E_TYPE  2 /* no such type, or not in this direction */
 #define PROTO_E_VALUE 3 /* a field out of its range */
+#define PROTO_E_VERSION \
+	4 /* a HELLO of another version: nothing in it but the versions may be read */
 
 /**
  * proto_check_client() - is this record, as received, one that a client may send?
@@ -233,6 +240,9 @@ const char *proto_name(uint32_t type);
 int proto_check_client(const union proto_msg *msg, size_t len);
 /** proto_check_budd() - the same for what budd sends */
 int proto_check_budd(const union proto_msg *msg, size_t len);
+/** proto_put_command() - @name into a HELLO: what cannot be said of it becomes '_', what is too
+ * long is cut */
+void proto_put_command(struct proto_hello *hello, const char *name);
 /** proto_strerror() - a PROTO_E_* as a sentence */
 const char *proto_strerror(int error);
 

@@ -234,6 +234,16 @@ START_TEST(a_file_at_the_path_is_left_alone)
 }
 END_TEST
 
+/* Of a later version, as long as a message may be; and of version 2. */
+static const struct {
+	uint32_t size, min, max;
+	const char *told;
+} other_hellos[] = {
+	{ sizeof(union proto_msg), PROTO_VERSION + 1, UINT32_MAX,
+	    "versions 4 to 4294967295" },
+	{ 104, 2, 2, "versions 2 to 2 of the protocol, this budd 3" },
+};
+
 START_TEST(a_client_of_another_version_is_told_which_is_spoken)
 {
 	union proto_msg msg;
@@ -242,15 +252,38 @@ START_TEST(a_client_of_another_version_is_told_which_is_spoken)
 	daemon_launch(&d);
 	raw_connect(&r, &d);
 	proto_init(&msg, PROTO_HELLO);
-	msg.hello.version_min = PROTO_VERSION + 1;
-	msg.hello.version_max = PROTO_VERSION + 7;
+	memset(msg.hello.pool, '\n', sizeof(msg) - offsetof(struct proto_hello, pool));
+	msg.header.size = other_hellos[_i].size;
+	msg.hello.version_min = other_hellos[_i].min;
+	msg.hello.version_max = other_hellos[_i].max;
 	ck_assert(raw_send(&r, &msg, msg.header.size));
 	ck_assert(raw_hear(&r, &msg));
 	ck_assert_uint_eq(msg.header.type, PROTO_REFUSE);
 	ck_assert_uint_eq(msg.refuse.tag, 0);
 	ck_assert_int_eq(msg.refuse.error, EPROTONOSUPPORT);
-	ck_assert_ptr_nonnull(strstr(msg.refuse.reason, "versions 3 to 9"));
+	ck_assert_ptr_nonnull(strstr(msg.refuse.reason, other_hellos[_i].told));
 	raw_expect_end(&r);
+	raw_close(&r);
+	daemon_end(&d);
+}
+END_TEST
+
+START_TEST(a_client_that_speaks_later_versions_too_is_served)
+{
+	union proto_msg msg;
+	struct raw r;
+
+	daemon_launch(&d);
+	raw_connect(&r, &d);
+	proto_init(&msg, PROTO_HELLO);
+	msg.hello.version_min = PROTO_VERSION;
+	msg.hello.version_max = PROTO_VERSION + 1;
+	msg.header.size = sizeof(msg); /* with more to say than we know */
+	ck_assert(raw_send(&r, &msg, msg.header.size));
+	ck_assert(raw_hear(&r, &msg));
+	ck_assert_uint_eq(msg.header.type, PROTO_WELCOME);
+	ck_assert_uint_eq(msg.welcome.version, PROTO_VERSION);
+	raw_say(&r, PROTO_CLOSE, 0);
 	raw_close(&r);
 	daemon_end(&d);
 }
@@ -276,7 +309,9 @@ main(void)
 	tcase_add_test(t, a_live_budd_is_not_replaced);
 	tcase_add_test(t, a_stale_socket_is_replaced);
 	tcase_add_loop_test(t, a_file_at_the_path_is_left_alone, 0, 2);
-	tcase_add_test(t, a_client_of_another_version_is_told_which_is_spoken);
+	tcase_add_loop_test(t, a_client_of_another_version_is_told_which_is_spoken, 0,
+	    SIZEOF_ARRAY(other_hellos));
+	tcase_add_test(t, a_client_that_speaks_later_versions_too_is_served);
 	suite_add_tcase(suite, t);
 	return daemon_suite(suite);
 }

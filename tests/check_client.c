@@ -72,6 +72,7 @@ START_TEST(hello_carries_name_and_wishes_in_whole_chunks)
 
 	ck_assert_int_eq(fake_try_open(&fake, &pool, &c), 0);
 	ck_assert_str_eq(fake.hello.hello.pool, "video");
+	ck_assert_str_eq(fake.hello.hello.command, program_invocation_short_name);
 	ck_assert_uint_eq(fake.hello.hello.base, CHUNK_SIZE);
 	ck_assert_uint_eq(fake.hello.hello.add, CHUNK_SIZE);
 	ck_assert_uint_eq(fake.hello.hello.wall, 2 * CHUNK_SIZE);

@@ -137,7 +137,7 @@ START_TEST(each_message_is_a_line_in_its_order)
 	setenv("BUD_DEBUG", "1", 1);
 	live_and_catch(text, sizeof(text), tags);
 #define WANT(...) snprintf(wanted[n++], sizeof(wanted[0]), __VA_ARGS__)
-	WANT("-> HELLO pool \"\"\n");
+	WANT("-> HELLO pool \"\", as \"check_client_debug\"\n");
 	WANT("<- WELCOME base 262144, add 262144, wall 4194304\n");
 	WANT("-> ALLOC %llu: 65536 bytes x 1, 1000 ms\n", (unsigned long long)tags[0]);
 	WANT("-> CANCEL %llu\n", (unsigned long long)tags[0]);

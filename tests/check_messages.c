@@ -190,10 +190,62 @@ START_TEST(a_hello_has_a_range_of_versions_that_is_not_empty)
 {
 	union proto_msg m = make(PROTO_HELLO);
 
-	m.hello.version_min = 2;
-	m.hello.version_max = 2;
-	ck_assert_int_eq(check_client(&m), 0); /* whether budd speaks it is not ours */
-	m.hello.version_max = 1;
+	m.hello.version_min = PROTO_VERSION - 1;
+	m.hello.version_max = PROTO_VERSION + 1;
+	ck_assert_int_eq(check_client(&m), 0);
+	m.hello.version_max = PROTO_VERSION - 1;
+	ck_assert_int_eq(check_client(&m), PROTO_E_VERSION);
+	m.hello.version_min = m.hello.version_max = PROTO_VERSION + 1;
+	ck_assert_int_eq(check_client(&m), PROTO_E_VERSION);
+	m.hello.version_max = PROTO_VERSION;
+	ck_assert_int_eq(check_client(&m), PROTO_E_VALUE);
+}
+END_TEST
+
+/* The first was of 104 bytes. */
+START_TEST(a_hello_of_another_version_may_have_another_length)
+{
+	union proto_msg m = make(PROTO_HELLO);
+	size_t versions = offsetof(struct proto_hello, base);
+
+	for (size_t len = versions; len <= sizeof(m); len++) {
+		m.header.size = (uint32_t)len;
+		m.hello.version_min = m.hello.version_max = PROTO_VERSION - 1;
+		ck_assert_int_eq(check_client(&m), PROTO_E_VERSION);
+		m.hello.version_max =
+		    PROTO_VERSION; /* that one is too short, or long */
+		ck_assert_int_eq(
+		    check_client(&m), len == sizeof(m.hello) ? 0 : PROTO_E_SIZE);
+		m.hello.version_max = PROTO_VERSION + 1;
+		ck_assert_int_eq(
+		    check_client(&m), len >= sizeof(m.hello) ? 0 : PROTO_E_SIZE);
+	}
+	m.header.size = (uint32_t)versions - 1;
+	ck_assert_int_eq(check_client(&m), PROTO_E_SIZE);
+}
+END_TEST
+
+START_TEST(a_command_is_made_fit_to_be_printed)
+{
+	union proto_msg m = make(PROTO_HELLO);
+	char longer[PROTO_COMMAND_SIZE + 9];
+
+	proto_put_command(&m.hello, "a b/c\"d\\e\n\xc3\xa4~");
+	ck_assert_str_eq(m.hello.command, "a_b_c_d_e___~");
+	ck_assert_int_eq(check_client(&m), 0);
+	memset(longer, 'x', sizeof(longer));
+	longer[sizeof(longer) - 1] = '\0';
+	proto_put_command(&m.hello, longer);
+	ck_assert_uint_eq(strlen(m.hello.command), PROTO_COMMAND_SIZE - 1);
+	ck_assert_int_eq(check_client(&m), 0);
+	proto_put_command(&m.hello, "");
+	ck_assert_int_eq(check_client(&m), 0); /* who says nothing of itself */
+	m.hello.command[0] = '\n';
+	ck_assert_int_eq(check_client(&m), PROTO_E_VALUE);
+	m.hello.command[0] = '\0';
+	m.hello.command[1] = 'x'; /* behind the end */
+	ck_assert_int_eq(check_client(&m), PROTO_E_VALUE);
+	memset(m.hello.command, 'x', sizeof(m.hello.command));
 	ck_assert_int_eq(check_client(&m), PROTO_E_VALUE);
 }
 END_TEST
@@ -424,6 +476,8 @@ suite(void)
 	tcase_add_test(t, a_record_has_the_size_of_its_type_and_says_so);
 	tcase_add_test(t, a_record_shorter_than_a_header_is_of_the_wrong_size);
 	tcase_add_test(t, a_hello_has_a_range_of_versions_that_is_not_empty);
+	tcase_add_test(t, a_hello_of_another_version_may_have_another_length);
+	tcase_add_test(t, a_command_is_made_fit_to_be_printed);
 	tcase_add_test(t, a_name_ends_within_its_field);
 	tcase_add_test(t, nothing_hides_behind_the_end_of_a_name);
 	tcase_add_test(t, a_name_can_be_printed_anywhere);

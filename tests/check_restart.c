@@ -16,6 +16,7 @@
 #include "bud.h"
 #include "tests/client_process.h"
 #include "tests/daemon.h"
+#include "tests/raw.h"
 
 #define CHUNK (256 * KIB)
 #define WALL  MIB
@@ -352,6 +353,41 @@ wall_of_a_new_pool(void)
 	return wall;
 }
 
+static bool
+is_called(const char *name)
+{
+	cJSON *status = daemon_status(&d), *pool, *command;
+	bool is;
+
+	pool = cJSON_GetArrayItem(cJSON_GetObjectItem(status, "pools"), 0);
+	command = cJSON_GetObjectItem(pool, "command");
+	is = cJSON_IsString(command) && strcmp(command->valuestring, name) == 0;
+	cJSON_Delete(status);
+	return is;
+}
+
+/* Nothing that /proc would tell. */
+START_TEST(a_client_is_called_as_it_says_also_by_the_next_arbiter)
+{
+	const char *name = "thirty-one-bytes-of-a-long-name";
+	union proto_msg msg;
+	struct raw r;
+
+	raw_connect(&r, &d);
+	proto_init(&msg, PROTO_HELLO);
+	msg.hello.version_min = msg.hello.version_max = PROTO_VERSION;
+	proto_put_command(&msg.hello, name);
+	ck_assert(raw_send(&r, &msg, msg.header.size));
+	raw_expect(&r, PROTO_WELCOME, 0);
+	ck_assert(is_called(name));
+	daemon_kill_arbiter(&d);
+	raw_expect(&r, PROTO_RESTARTED, 0);
+	ck_assert(is_called(name));
+	raw_say(&r, PROTO_CLOSE, 0);
+	raw_close(&r);
+}
+END_TEST
+
 START_TEST(sighup_brings_new_walls_to_new_pools)
 {
 	struct bud_pool *old = open_pool(&d, "default");
@@ -486,6 +522,7 @@ main(void)
 	tcase_add_test(common, sigterm_ends_budd_though_clients_hold_and_wait);
 	tcase_add_test(
 	    common, a_killed_keeper_takes_its_arbiter_along_and_leaves_a_stale_socket);
+	tcase_add_test(common, a_client_is_called_as_it_says_also_by_the_next_arbiter);
 	tcase_add_test(common, sighup_brings_new_walls_to_new_pools);
 	tcase_add_test(
 	    common, what_was_set_for_the_host_outlives_arbiters_until_a_reload);

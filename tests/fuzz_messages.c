@@ -31,14 +31,17 @@ ends(const char *s, size_t size)
 static void
 check_promises(const union proto_msg *m, size_t size, bool client)
 {
-	must(size == proto_size(m->header.type) && m->header.size == size);
+	must(m->header.size == size && size >= proto_size(m->header.type));
+	must(size == proto_size(m->header.type) ||
+	     (m->header.type == PROTO_HELLO && m->hello.version_max > PROTO_VERSION));
 	must(proto_name(m->header.type)[0] != '(');
 	if (client)
 		must(proto_check_budd(m, size) == PROTO_E_TYPE);
 	else
 		must(proto_check_client(m, size) == PROTO_E_TYPE);
 	if (m->header.type == PROTO_HELLO)
-		must(ends(m->hello.pool, sizeof(m->hello.pool)));
+		must(ends(m->hello.pool, sizeof(m->hello.pool)) &&
+		     ends(m->hello.command, sizeof(m->hello.command)));
 	if (m->header.type == PROTO_REFUSE)
 		must(ends(m->refuse.reason, sizeof(m->refuse.reason)) &&
 		     m->refuse.error > 0);

@@ -55,6 +55,8 @@ mappings() { inside grep -c memfd:bud "/proc/$(keeper)/maps"; }
 stored() { property NFileDescriptorStore; }
 # Pools whose names are whole: the client's are as long as names can be.
 named() { inside curl -s --unix-socket /run/budd/status.sock http://x/v1/status | grep -o '"n\{63\}"' | wc -l; }
+# ... and whose commands the status tells, though budd may not look at other users' processes.
+called() { inside curl -s --unix-socket /run/budd/status.sock http://x/v1/status | grep -o '"command":[[:space:]]*"systemd-client"' | wc -l; }
 is_active() { [ "$(property ActiveState)/$(property SubState)" = active/running ]; }
 is_another() { is_active && [ "$(keeper)" != "$1" ]; }
 # From leaving `active` to being so again, and the part of it since budd was started.
@@ -68,7 +70,7 @@ downtime() {
 }
 journal() { inside journalctl -o cat --no-pager -u budd.service 2>/dev/null; }
 
-holdings() { echo "locked $(locked_kib) KiB, $(stored) stored, $(mappings) mappings, $(descriptors) descriptors, $(named) names"; }
+holdings() { echo "locked $(locked_kib) KiB, $(stored) stored, $(mappings) mappings, $(descriptors) descriptors, $(named) names, $(called) commands"; }
 
 ask() { # COMMAND: the client's answer
 	local answer=silence
@@ -134,6 +136,7 @@ status=$(property StatusText)
 echo "#   $status"
 ok "it tells how it is" grep -q "^$((pools + 1)) pools, .* pinned, 0 waiting" <<<"$status"
 is "names are told at their longest" "$(named)" $((pools + 1))
+is "whose they are is told" "$(called)" $((pools + 1))
 before=$(holdings)
 echo "#   $before"
 

@@ -69,8 +69,8 @@ stop_budd() {
 start_client() {
 	local hold=$build/tests/.libs/hold-client
 	[ -x "$hold" ] || hold=$build/tests/hold-client
-	cp "$hold" "$dir/<img src=x>"
-	BUD_SOCKET=$dir/socket LD_LIBRARY_PATH=$build/.libs "$dir/<img src=x>" '<b>pool' 1048576 5 \
+	cp "$hold" "$dir/<img>"
+	BUD_SOCKET=$dir/socket LD_LIBRARY_PATH=$build/.libs "$dir/<img>" '<b>pool' 1048576 5 \
 		>"$dir/client.log" 2>&1 &
 	client=$!
 }
