@@ -19,7 +19,7 @@ if [ $# -eq 0 ] && [ -n "${BUD_BUILD:-}" ]; then
 	for name in daemon/audit daemon/caches daemon/core daemon/core_pool daemon/core_request daemon/grow daemon/heap_kind daemon/hurry daemon/live daemon/policy daemon/pool daemon/queue \
 		daemon/registered daemon/release daemon/serve daemon/share daemon/squeeze daemon/step daemon/tally daemon/user proto/cache proto/ledger proto/ledger_chunk \
 		proto/ledger_plan proto/ledger_take proto/messages; do
-		set -- "$@" "$BUD_BUILD/${name%/*}/.libs/${name#*/}.o"
+		set -- "$@" "$BUD_BUILD/$name.o"
 	done
 fi
 if [ $# -eq 0 ]; then
