@@ -56,7 +56,7 @@ fuzz() { # NAME
 	mkdir -p "$found" "$work/$1.crash"
 	[ -z "${BUD_FUZZ_KEEP:-}" ] || found=$top/tests/corpus/$1
 	if UBSAN_OPTIONS=print_stacktrace=1 "$work/fuzz_$1" -max_total_time="$seconds" \
-		-max_len=4096 -timeout=60 -artifact_prefix="$work/$1.crash/" \
+		-max_len=4096 -timeout=300 -artifact_prefix="$work/$1.crash/" \
 		"$found" "$top/tests/corpus/$1" >"$log" 2>&1; then
 		echo "fuzz_$1: $(grep -E '^Done' "$log" | tail -n 1)" | tee "$work/$1.passed"
 	else
