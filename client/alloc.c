@@ -204,7 +204,8 @@ static const char *
 why_foreign(const struct bud_pool *pool, uint64_t offset)
 {
 	uint64_t frame = offset / FRAME_SIZE;
-	uint64_t word = atomic_load(&pool->ledger.free[frame / CHUNK_FRAMES]);
+	uint64_t word =
+	    atomic_load(&ledger_chunk(&pool->ledger, frame / CHUNK_FRAMES)->free);
 
 	if ((word >> frame % CHUNK_FRAMES & 1) != 0)
 		return "it is free already";

@@ -125,7 +125,7 @@ static struct bud__cache *
 memory_of(struct bud_pool *pool, const struct bud_inline_cache *c)
 {
 	return atomic_load_explicit(
-	    &pool->caches[c - pool->ledger.cache], memory_order_relaxed);
+	    &pool->caches[ledger_cache_number(&pool->ledger, c)], memory_order_relaxed);
 }
 
 static void
@@ -181,7 +181,7 @@ raise_used(struct ledger_header *h, uint32_t used)
 static struct bud_inline_cache *
 settle_in(struct bud_pool *pool, uint32_t i)
 {
-	struct bud_inline_cache *c = &pool->ledger.cache[i];
+	struct bud_inline_cache *c = ledger_cache(&pool->ledger, i);
 
 	raise_used(pool->ledger.header, i + 1);
 	if (ledger_queued(&pool->ledger) || atomic_load(&pool->away))
@@ -200,7 +200,7 @@ find(struct bud_pool *pool)
 		    pthread_setspecific(at_thread_end, &bud_inline_1) != 0 ||
 		    (i = acquire(pool)) == LEDGER_CACHES)
 			return NULL;
-		cache_setup(&pool->ledger.cache[i],
+		cache_setup(ledger_cache(&pool->ledger, i),
 		    atomic_load_explicit(
 			&pool->ledger.header->wall, memory_order_relaxed));
 	}
@@ -381,7 +381,7 @@ bud__cache_yield(struct bud_pool *pool)
 	if (pool->caches == NULL ||
 	    (i = index_of(pool, &bud_inline_1)) == LEDGER_CACHES)
 		return false;
-	c = &pool->ledger.cache[i];
+	c = ledger_cache(&pool->ledger, i);
 	if (!cache_holds(c))
 		return false;
 	/* Otherwise a taker is at it, who may have found us in a hit and left it alone. */
@@ -434,7 +434,7 @@ leave_pool(struct bud_pool *pool, struct bud_inline_thread *owner)
 	if (pool->caches == NULL || atomic_load(&pool->forked) ||
 	    (i = index_of(pool, owner)) == LEDGER_CACHES)
 		return;
-	c = &pool->ledger.cache[i];
+	c = ledger_cache(&pool->ledger, i);
 	/* If budd is at it, what is left in it goes on as the next owner's. */
 	if (enter(pool, c, &gave)) {
 		empty(pool, c);
@@ -476,15 +476,15 @@ bud__caches_end(struct bud_pool *pool)
 	bool ours[LEDGER_CACHES], ready;
 
 	for (uint32_t i = 0; i < n; i++) {
-		cache_raise(&pool->ledger.cache[i], CACHE_AWAY);
-		ours[i] = cache_seize(&pool->ledger.cache[i]);
+		cache_raise(ledger_cache(&pool->ledger, i), CACHE_AWAY);
+		ours[i] = cache_seize(ledger_cache(&pool->ledger, i));
 	}
 	ready = n > 0 && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0;
 	for (uint32_t i = 0; i < n; i++) {
 		if (!ours[i])
 			continue;
-		if (ready && !cache_is_busy(&pool->ledger.cache[i]))
-			take_all(pool, &pool->ledger.cache[i]);
-		cache_lower(&pool->ledger.cache[i], CACHE_TAKER);
+		if (ready && !cache_is_busy(ledger_cache(&pool->ledger, i)))
+			take_all(pool, ledger_cache(&pool->ledger, i));
+		cache_lower(ledger_cache(&pool->ledger, i), CACHE_TAKER);
 	}
 }

@@ -138,11 +138,11 @@ bud__memory_unmap(struct bud_pool *pool)
 {
 	if (pool->memory != NULL)
 		munmap(pool->memory, pool->memory_size);
-	if (pool->ledger.header != NULL)
-		munmap(pool->ledger.header, ledger_size(pool->ledger.chunks));
+	if (pool->ledger.base != NULL)
+		munmap(pool->ledger.base, ledger_size(pool->ledger.chunks));
 	free_seen(pool);
 	pool->memory = NULL;
-	pool->ledger.header = NULL;
+	pool->ledger.base = NULL;
 }
 
 /* Reads a byte of each page. Others may be writing to them: the value is of no use to
@@ -162,28 +162,37 @@ populate(char *p, size_t size)
 		touch(p, size);
 }
 
+static void
+populate_span(struct bud_pool *pool, struct ledger_span s)
+{
+	if (s.from < s.to)
+		populate((char *)pool->ledger.base + s.from, s.to - s.from);
+}
+
 /* The pages of the ledger that tell of the chunks in @r, and of the next STEP, before they are
- * written to: in each array, from the page of the first to that of the last. The page of the
- * first is there if it tells of a chunk that was populated before. */
+ * written to. The page of the first is there if it tells of a chunk that was populated
+ * before. */
 static void
 populate_ledger(struct bud_pool *pool, struct chunk_range r)
 {
-	char *base = (char *)pool->ledger.header;
-	uint32_t open = bud__memory_open(pool);
-	bool first_is_there = r.from > 0 && !bud__memory_is_new(pool, r.from - 1);
+	uint32_t open = bud__memory_open(pool), chunks = pool->ledger.chunks;
+	size_t shared = 0;
+	struct ledger_span s;
 
 	if (r.to < open)
 		r.to = open - r.to < STEP ? open : r.to + STEP;
-	for (unsigned int a = 0; a < LEDGER_ARRAYS; a++) {
-		size_t offset, from, to;
-
-		from = ledger_pages(pool->ledger.chunks, a, r.from, &offset);
-		to = ledger_pages(pool->ledger.chunks, a, r.to, &offset);
-		if (from > 0 && !first_is_there)
-			from -= FRAME_SIZE; /* it was rounded up, and is shared */
-		if (to > from)
-			populate(base + offset + from, to - from);
+	if (r.from == 0) {
+		populate_span(pool, ledger_span(chunks, r.to));
+		return;
 	}
+	if (bud__memory_is_new(pool, r.from - 1))
+		shared = FRAME_SIZE;
+	s = ledger_below(chunks, r.from, r.to);
+	s.to += shared;
+	populate_span(pool, s);
+	s = ledger_above(chunks, r.from, r.to);
+	s.from -= shared;
+	populate_span(pool, s);
 }
 
 /*
@@ -198,8 +207,9 @@ populate_batch(struct bud_pool *pool, uint32_t first, uint32_t end)
 	uint32_t generation[BATCH];
 
 	while (r.to < end && r.to - first < BATCH && bud__memory_is_new(pool, r.to)) {
-		generation[r.to - first] = atomic_load_explicit(
-		    &pool->ledger.generation[r.to], memory_order_relaxed);
+		generation[r.to - first] =
+		    atomic_load_explicit(&ledger_chunk(&pool->ledger, r.to)->generation,
+			memory_order_relaxed);
 		r.to++;
 	}
 	if (r.to == first)

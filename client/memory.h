@@ -33,7 +33,7 @@ bud__memory_seen(const struct bud_pool *pool, uint32_t chunk)
 static inline bool
 bud__memory_is_new(const struct bud_pool *pool, uint32_t chunk)
 {
-	return atomic_load_explicit(&pool->ledger.generation[chunk],
+	return atomic_load_explicit(&ledger_chunk(&pool->ledger, chunk)->generation,
 		   memory_order_relaxed) != bud__memory_seen(pool, chunk);
 }
 

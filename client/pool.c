@@ -171,7 +171,7 @@ in_child(void)
 		close_all(pool);
 		/* Not mapped here: something else may come to lie there. */
 		pool->memory = NULL;
-		pool->ledger.header = NULL;
+		pool->ledger.base = NULL;
 	}
 	in_parent();
 }

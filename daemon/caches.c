@@ -56,7 +56,7 @@ lies_in_pool(const struct pool *p, uint32_t frame, unsigned int order)
 static bool
 take_one(struct pool *p, uint32_t cache, unsigned int order, uint32_t frame)
 {
-	struct bud_inline_cache *c = &p->ledger.cache[cache];
+	struct bud_inline_cache *c = ledger_cache(&p->ledger, cache);
 	bool given = false;
 
 	write_note(p, note_of(cache, order, frame));
@@ -76,8 +76,9 @@ take_all(struct pool *p, uint32_t cache, uint64_t *framesp)
 	uint32_t given = 0, frame;
 	unsigned int order;
 
-	for (uint32_t i = 0;
-	     i < TAKEN_MAX && cache_top(&p->ledger.cache[cache], &order, &frame); i++) {
+	for (uint32_t i = 0; i < TAKEN_MAX &&
+			     cache_top(ledger_cache(&p->ledger, cache), &order, &frame);
+	     i++) {
 		if (*framesp < (uint64_t)1 << order)
 			break;
 		*framesp -= (uint64_t)1 << order;
@@ -105,9 +106,9 @@ take_seized(struct core *c, struct pool *p, const struct seized *s)
 	for (uint32_t i = 0; i < LEDGER_CACHES; i++) {
 		if (!s->is[i])
 			continue;
-		if (fenced && !cache_is_busy(&p->ledger.cache[i]))
+		if (fenced && !cache_is_busy(ledger_cache(&p->ledger, i)))
 			given += take_all(p, i, &frames);
-		cache_lower(&p->ledger.cache[i], CACHE_TAKER);
+		cache_lower(ledger_cache(&p->ledger, i), CACHE_TAKER);
 	}
 	return given;
 }
@@ -118,7 +119,7 @@ anything_held(const struct pool *p)
 	uint32_t n = ledger_caches(&p->ledger);
 
 	for (uint32_t i = 0; i < n; i++)
-		if (cache_holds(&p->ledger.cache[i]))
+		if (cache_holds(ledger_cache(&p->ledger, i)))
 			return true;
 	return false;
 }
@@ -133,7 +134,7 @@ caches_call_in(struct core *c, struct pool *p)
 	    (!p->call_in && !anything_held(p)))
 		return 0;
 	for (uint32_t i = 0; i < n; i++)
-		s.count += s.is[i] = cache_seize(&p->ledger.cache[i]);
+		s.count += s.is[i] = cache_seize(ledger_cache(&p->ledger, i));
 	p->call_in = false;
 	given = take_seized(c, p, &s);
 	p->calls += given == 0;
@@ -150,7 +151,7 @@ caches_tick(struct core *c, struct pool *p)
 	if (p->phase == POOL_UNSETTLED)
 		return;
 	for (uint32_t i = 0; i < n; i++) {
-		struct bud_inline_cache *cache = &p->ledger.cache[i];
+		struct bud_inline_cache *cache = ledger_cache(&p->ledger, i);
 
 		if (cache_raise(cache, CACHE_TICK) && cache_holds(cache))
 			s.count += s.is[i] = cache_seize(cache);
@@ -170,7 +171,8 @@ settle_note(struct pool *p, uint64_t note)
 	if (cache >= p->ledger.caches || order >= BUD_INLINE_ORDERS ||
 	    !lies_in_pool(p, frame, order))
 		return true; /* it was never in the map's reach */
-	if (cache_top(&p->ledger.cache[cache], &o, &f) && o == order && f == frame) {
+	if (cache_top(ledger_cache(&p->ledger, cache), &o, &f) && o == order &&
+	    f == frame) {
 		ledger_give_cancel(&p->ledger, frame, order); /* it was not dropped */
 		return true;
 	}
@@ -198,7 +200,7 @@ caches_settle(struct pool *p)
 		return false;
 	write_note(p, 0);
 	for (uint32_t i = 0; i < n; i++)
-		cache_lower(&p->ledger.cache[i], CACHE_TAKER);
+		cache_lower(ledger_cache(&p->ledger, i), CACHE_TAKER);
 	return true;
 }
 

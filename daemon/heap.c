@@ -186,6 +186,12 @@ unlock_and_punch(char *addr, int fd, size_t offset, size_t size)
 		   : -errno;
 }
 
+static int
+lock_span(struct heap *h, struct ledger_span s)
+{
+	return lock_pages(h->ledger_addr + s.from, s.to - s.from);
+}
+
 int
 heap_init(struct heap *h, enum heap_kind kind, uint32_t chunks)
 {
@@ -198,8 +204,7 @@ heap_init(struct heap *h, enum heap_kind kind, uint32_t chunks)
 	if ((r = sealed_memfd("bud-memory", flags, chunks * CHUNK_SIZE, &h->memory)) !=
 		0 ||
 	    (r = sealed_memfd("bud-ledger", 0, ledger_size(chunks), &h->ledger)) != 0 ||
-	    (r = map_both(h)) != 0 ||
-	    (r = lock_pages(h->ledger_addr, ledger_resident(chunks, 0))) != 0) {
+	    (r = map_both(h)) != 0 || (r = lock_span(h, ledger_span(chunks, 0))) != 0) {
 		heap_fini(h);
 		return r;
 	}
@@ -220,41 +225,26 @@ heap_fini(struct heap *h)
 	*h = HEAP_EMPTY;
 }
 
-/* The pages of the ledger's arrays that tell of chunks beyond @from, up to @to. */
+/* The ledger's pages that tell of chunks beyond @from, up to @to. */
 static int
 lock_ledger(struct heap *h, uint32_t from, uint32_t to)
 {
-	size_t offset, had, size;
-	int r = 0;
+	int r = lock_span(h, ledger_below(h->chunks, from, to));
 
-	for (unsigned int a = 0; a < LEDGER_ARRAYS && r == 0; a++) {
-		had = ledger_pages(h->chunks, a, from, &offset);
-		size = ledger_pages(h->chunks, a, to, &offset) - had;
-		r = lock_pages(h->ledger_addr + offset + had, size);
-	}
-	return r;
+	return r != 0 ? r : lock_span(h, ledger_above(h->chunks, from, to));
 }
 
 /* The generations stay, unlocked: a chunk that is opened anew must not look like the one
- * that the client populated before. A page for each 256 MiB. */
+ * that the client populated before. A page for each 64 MiB. */
 static int
 unlock_ledger(struct heap *h, uint32_t from, uint32_t to)
 {
-	size_t offset, keep, size;
-	int r = 0, error;
+	struct ledger_span below = ledger_below(h->chunks, to, from),
+			   above = ledger_above(h->chunks, to, from);
 
-	for (unsigned int a = 0; a < LEDGER_ARRAYS; a++) {
-		keep = ledger_pages(h->chunks, a, to, &offset);
-		size = ledger_pages(h->chunks, a, from, &offset) - keep;
-		if (a == LEDGER_GENERATION) {
-			unlock_pages(h->ledger_addr + offset + keep, size);
-			continue;
-		}
-		error =
-		    unlock_and_punch(h->ledger_addr, h->ledger, offset + keep, size);
-		r = r != 0 ? r : error;
-	}
-	return r;
+	unlock_pages(h->ledger_addr + below.from, below.to - below.from);
+	return unlock_and_punch(
+	    h->ledger_addr, h->ledger, above.from, above.to - above.from);
 }
 
 /* From @from down to @to, and what was left beyond before. */
@@ -339,7 +329,7 @@ take_over(struct heap *h, uint32_t pinned)
 	/* Slices that were being pinned, or given back. */
 	(void)give_back(h, h->chunks, pinned);
 	if ((r = heap_lock_memory(h, 0, pinned * CHUNK_SIZE)) != 0 ||
-	    (r = lock_pages(h->ledger_addr, ledger_resident(h->chunks, 0))) != 0)
+	    (r = lock_span(h, ledger_span(h->chunks, 0))) != 0)
 		return r;
 	return lock_ledger(h, 0, pinned);
 }

@@ -90,23 +90,26 @@ audit_pages(const struct heap *h, char *addr, size_t size, int pagemap,
 	return r;
 }
 
+static int
+audit_span(
+    const struct heap *h, struct ledger_span s, int pagemap, struct heap_found *found)
+{
+	return audit_pages(h, h->ledger_addr + s.from, s.to - s.from, pagemap, found);
+}
+
 /* The header goes with the first chunks. */
 static int
 audit_ledger(const struct heap *h, int pagemap, uint32_t from, uint32_t to,
     struct heap_found *found)
 {
-	size_t offset, had, size;
-	int r = 0;
+	int r;
 
 	if (from == 0)
-		r = audit_pages(
-		    h, h->ledger_addr, ledger_resident(h->chunks, 0), pagemap, found);
-	for (unsigned int a = 0; a < LEDGER_ARRAYS && r == 0; a++) {
-		had = ledger_pages(h->chunks, a, from, &offset);
-		size = ledger_pages(h->chunks, a, to, &offset) - had;
-		r = audit_pages(h, h->ledger_addr + offset + had, size, pagemap, found);
-	}
-	return r;
+		return audit_span(h, ledger_span(h->chunks, to), pagemap, found);
+	r = audit_span(h, ledger_below(h->chunks, from, to), pagemap, found);
+	return r != 0
+		   ? r
+		   : audit_span(h, ledger_above(h->chunks, from, to), pagemap, found);
 }
 
 int

@@ -19,6 +19,14 @@
 #include "daemon/populate.h"
 #include "daemon/session.h"
 
+/* Of what the keeper has locked, or is about to. */
+static void
+populate_span(struct session *s, struct ledger_span span)
+{
+	if (span.from < span.to)
+		populate_shared((char *)s->ledger + span.from, span.to - span.from);
+}
+
 static int
 map_ledger(struct session *s, int fd, uint32_t chunks, struct ledger *l)
 {
@@ -29,7 +37,7 @@ map_ledger(struct session *s, int fd, uint32_t chunks, struct ledger *l)
 	if (p == MAP_FAILED)
 		return -errno;
 	s->ledger = p;
-	populate(p, FRAME_SIZE); /* the header */
+	populate_span(s, ledger_span(chunks, 0));
 	ledger_attach(l, p, chunks, membarrier_is_there() ? LEDGER_CACHES : 0);
 	return 0;
 }
@@ -202,24 +210,16 @@ record_limits(struct record *r, const struct pool_limits *l)
 	r->keep_idle = l->keep_idle;
 }
 
-/* The ledger's pages that tell of the new chunks. One look at each, too: where page tables
- * are shadowed by a hypervisor, that costs more than all the rest, and had better be done
- * while the keeper pins. */
+/* The ledger's pages that tell of the new chunks. */
 static void
 populate_ledger(struct session *s, uint32_t from, uint32_t to)
 {
-	const struct ledger *l = &s->pool.ledger;
-	size_t offset, had, size;
+	uint32_t chunks = s->pool.ledger.chunks;
 
-	for (unsigned int a = 0; a < LEDGER_ARRAYS && from < to && to <= l->chunks;
-	     a++) {
-		had = ledger_pages(l->chunks, a, from, &offset);
-		size = ledger_pages(l->chunks, a, to, &offset) - had;
-		if (size == 0)
-			continue;
-		populate((char *)s->ledger + offset + had, size);
-		(void)*((volatile char *)s->ledger + offset + had);
-	}
+	if (from >= to || to > chunks)
+		return;
+	populate_span(s, ledger_below(chunks, from, to));
+	populate_span(s, ledger_above(chunks, from, to));
 }
 
 void

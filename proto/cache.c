@@ -255,7 +255,7 @@ cached_begin(struct cached *w, const struct ledger *l, uint32_t opened)
 		.frames = (uint64_t)opened * CHUNK_FRAMES,
 		.caches = ledger_caches(l) };
 	if (w->caches > 0)
-		w->left = count_of(&l->cache[0], 0);
+		w->left = count_of(ledger_cache(l, 0), 0);
 }
 
 static bool
@@ -267,7 +267,7 @@ next_stack(struct cached *w)
 	}
 	if (w->cache >= w->caches)
 		return false;
-	w->left = count_of(&w->ledger->cache[w->cache], w->order);
+	w->left = count_of(ledger_cache(w->ledger, w->cache), w->order);
 	return true;
 }
 
@@ -282,7 +282,7 @@ cached_next(struct cached *w, unsigned int *orderp, uint32_t *framep)
 	if (w->frames < (uint64_t)1 << w->order)
 		return false;
 	w->frames -= (uint64_t)1 << w->order;
-	s = &w->ledger->cache[w->cache].stack[w->order];
+	s = &ledger_cache(w->ledger, w->cache)->stack[w->order];
 	*orderp = w->order;
 	*framep = __atomic_load_n(&s->frame[--w->left], __ATOMIC_RELAXED);
 	return true;

@@ -45,12 +45,27 @@
 
 #define PAGE ((size_t)4096)
 
-static const uint8_t element_size[LEDGER_ARRAYS] = {
-	[LEDGER_FREE] = sizeof(uint64_t),
-	[LEDGER_STAMP] = sizeof(uint32_t),
-	[LEDGER_GENERATION] = sizeof(uint32_t),
-	[LEDGER_ORDER] = CHUNK_FRAMES,
-};
+/*
+ * The layout: what a small pool needs stands side by side, for each page apart costs everybody who
+ * maps it a fault, and each region apart a page table; and what a larger one needs continues
+ * it at both ends.
+ *
+ *	struct ledger_chunk of the last chunk ... of the first
+ *	header
+ *	the first caches
+ *	order[] of the first chunk ... of the last
+ *	the other caches
+ *
+ * order[] and the other caches start with a page; of the chunks the first 112, 28 MiB, stand in the
+ * header's. So do the first caches begin in the midst of it. At the start of a page the words that a
+ * hit writes would lie as far into it as those of order[] that it reads, where the lowest buffers
+ * are in use; and processors that compare the low bits of addresses alone, in order to know
+ * which load needs the store before it, take one for the other.
+ */
+#define HEADER_AT 1792u /* bytes into its page */
+
+static_assert(HEADER_AT + sizeof(struct ledger_header) == LEDGER_CACHES_AT,
+    "header and caches stand side by side");
 
 /* --- Sizes and addresses --- */
 
@@ -60,60 +75,100 @@ page_round(size_t bytes)
 	return (bytes + PAGE - 1) & ~(PAGE - 1);
 }
 
-/* The caches begin in the midst of the header's page, which has room. At the start of one the words
- * that a hit writes would lie as far into a page as those of order[] that it reads, where the
- * lowest buffers are in use; and processors that compare the low bits of addresses alone, in
- * order to know which load needs the store before it, take one for the other. */
+/* The pages before the header's that tell of the chunks below @used. */
 static size_t
-array_offset(uint32_t chunks, enum ledger_array array)
+chunk_pages(uint32_t used)
 {
-	size_t offset =
-	    page_round(LEDGER_CACHES_AT + LEDGER_CACHES * LEDGER_CACHE_SIZE);
+	size_t bytes = used * sizeof(struct ledger_chunk);
 
-	for (unsigned int a = 0; a < array; a++)
-		offset += page_round((size_t)chunks * element_size[a]);
-	return offset;
+	return bytes > HEADER_AT ? page_round(bytes - HEADER_AT) : 0;
+}
+
+static size_t
+order_pages(uint32_t used)
+{
+	return page_round((size_t)used * CHUNK_FRAMES);
+}
+
+static size_t
+order_offset(uint32_t chunks)
+{
+	return chunk_pages(chunks) +
+	       page_round(LEDGER_CACHES_AT + LEDGER_CACHES_LOCKED * LEDGER_CACHE_SIZE);
+}
+
+static size_t
+far_offset(uint32_t chunks)
+{
+	return order_offset(chunks) + order_pages(chunks);
 }
 
 size_t
 ledger_size(uint32_t chunks)
 {
-	return array_offset(chunks, LEDGER_ARRAYS);
+	return far_offset(chunks) +
+	       page_round((LEDGER_CACHES - LEDGER_CACHES_LOCKED) * LEDGER_CACHE_SIZE);
 }
 
-size_t
-ledger_pages(
-    uint32_t chunks, enum ledger_array array, uint32_t chunks_used, size_t *offsetp)
+struct ledger_span
+ledger_span(uint32_t chunks, uint32_t used)
 {
-	*offsetp = array_offset(chunks, array);
-	return page_round((size_t)chunks_used * element_size[array]);
+	if (used == 0)
+		used = 1;
+	return (struct ledger_span){ chunk_pages(chunks) - chunk_pages(used),
+		order_offset(chunks) + order_pages(used) };
+}
+
+struct ledger_span
+ledger_below(uint32_t chunks, uint32_t from, uint32_t to)
+{
+	return (struct ledger_span){ ledger_span(chunks, to).from,
+		ledger_span(chunks, from).from };
+}
+
+struct ledger_span
+ledger_above(uint32_t chunks, uint32_t from, uint32_t to)
+{
+	return (struct ledger_span){ ledger_span(chunks, from).to,
+		ledger_span(chunks, to).to };
 }
 
 size_t
 ledger_resident(uint32_t chunks, uint32_t used)
 {
-	size_t offset, bytes;
+	struct ledger_span s = ledger_span(chunks, used);
 
-	bytes = page_round(LEDGER_CACHES_AT + LEDGER_CACHES_LOCKED * LEDGER_CACHE_SIZE);
-	for (unsigned int a = 0; a < LEDGER_ARRAYS; a++)
-		bytes += ledger_pages(chunks, a, used, &offset);
-	return bytes;
+	return s.to - s.from;
 }
 
 void
 ledger_attach(struct ledger *l, void *base, uint32_t chunks, uint32_t caches)
 {
-	char *p = base;
+	char *p = base, *page = p + chunk_pages(chunks), *header = page + HEADER_AT;
 
 	assert(chunks <= CHUNKS_MAX && caches <= LEDGER_CACHES);
-	l->header = base;
-	l->free = (void *)(p + array_offset(chunks, LEDGER_FREE));
-	l->stamp = (void *)(p + array_offset(chunks, LEDGER_STAMP));
-	l->generation = (void *)(p + array_offset(chunks, LEDGER_GENERATION));
-	l->order = (void *)(p + array_offset(chunks, LEDGER_ORDER));
-	l->cache = (void *)(p + LEDGER_CACHES_AT);
-	l->chunks = chunks;
-	l->caches = caches;
+	*l = (struct ledger){ .base = base,
+		.header = (void *)header,
+		.first = (struct ledger_chunk *)(void *)header - 1,
+		.order = (void *)(p + order_offset(chunks)),
+		.near = (void *)(page + LEDGER_CACHES_AT),
+		.far = (void *)(p + far_offset(chunks)),
+		.chunks = chunks,
+		.caches = caches };
+}
+
+struct bud_inline_cache *
+ledger_cache(const struct ledger *l, uint32_t i)
+{
+	return i < LEDGER_CACHES_LOCKED ? &l->near[i]
+					: &l->far[i - LEDGER_CACHES_LOCKED];
+}
+
+uint32_t
+ledger_cache_number(const struct ledger *l, const struct bud_inline_cache *c)
+{
+	return c < l->far ? (uint32_t)(c - l->near)
+			  : (uint32_t)(c - l->far) + LEDGER_CACHES_LOCKED;
 }
 
 void
@@ -184,9 +239,9 @@ ledger_set_queued(struct ledger *l, bool queued)
 	n = ledger_caches(l); /* after that: see cache.c on caches that are just made */
 	for (uint32_t i = 0; i < n; i++)
 		if (queued)
-			cache_raise(&l->cache[i], CACHE_QUEUED);
+			cache_raise(ledger_cache(l, i), CACHE_QUEUED);
 		else
-			cache_lower(&l->cache[i], CACHE_QUEUED);
+			cache_lower(ledger_cache(l, i), CACHE_QUEUED);
 }
 
 bool
@@ -198,7 +253,7 @@ ledger_is_quiet(const struct ledger *l, uint32_t *entriesp)
 	*entriesp = entered = atomic_load(&l->header->entered);
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t entries =
-		    __atomic_load_n(&l->cache[i].entries, __ATOMIC_SEQ_CST);
+		    __atomic_load_n(&ledger_cache(l, i)->entries, __ATOMIC_SEQ_CST);
 
 		quiet = quiet && entries % 2 == 0;
 		*entriesp += entries;
@@ -212,7 +267,7 @@ bool
 ledger_is_empty(const struct ledger *l, struct chunk_range r)
 {
 	for (uint32_t c = r.from; c < r.to; c++)
-		if (atomic_load(&l->free[c]) != UINT64_MAX)
+		if (atomic_load(&ledger_chunk(l, c)->free) != UINT64_MAX)
 			return false;
 	return true;
 }
@@ -223,37 +278,9 @@ ledger_count_free(const struct ledger *l, struct chunk_range r)
 	uint64_t frames = 0;
 
 	for (uint32_t c = r.from; c < r.to; c++)
-		frames += (uint64_t)__builtin_popcountll(
-		    atomic_load_explicit(&l->free[c], memory_order_relaxed));
+		frames += (uint64_t)__builtin_popcountll(atomic_load_explicit(
+		    &ledger_chunk(l, c)->free, memory_order_relaxed));
 	return frames;
-}
-
-/* The largest order, beyond @order, that the word has a run of; else @order. */
-static int
-larger_order(uint64_t word, int order)
-{
-	while (
-	    order < (int)CHUNK_ORDER && run_find(word, (unsigned int)(order + 1)) >= 0)
-		order++;
-	return order;
-}
-
-uint64_t
-ledger_largest_free(const struct ledger *l, struct chunk_range r)
-{
-	uint32_t run = 0, longest = 0;
-	int order = -1;
-
-	for (uint32_t c = r.from; c < r.to; c++) {
-		uint64_t word = atomic_load_explicit(&l->free[c], memory_order_relaxed);
-
-		run = word == UINT64_MAX ? run + 1 : 0;
-		longest = run > longest ? run : longest;
-		order = larger_order(word, order);
-	}
-	if (longest > 1)
-		return CHUNK_SIZE << (31 - __builtin_clz(longest));
-	return order < 0 ? 0 : FRAME_SIZE << order;
 }
 
 uint32_t
@@ -264,7 +291,8 @@ ledger_idle_ticks(const struct ledger *l, struct chunk_range r, uint32_t tick)
 	for (uint32_t c = r.from; c < r.to; c++) {
 		uint32_t stamp, idle;
 
-		stamp = atomic_load_explicit(&l->stamp[c], memory_order_relaxed);
+		stamp = atomic_load_explicit(
+		    &ledger_chunk(l, c)->stamp, memory_order_relaxed);
 		idle = tick - stamp; /* ticks wrap */
 		if (idle > INT32_MAX)
 			idle = 0;
@@ -296,7 +324,7 @@ buffer_at(const struct ledger *l, uint32_t c, unsigned int bit, uint32_t *innerp
 static bool
 check_chunk(const struct ledger *l, uint32_t c, uint32_t *innerp)
 {
-	uint64_t used = ~atomic_load(&l->free[c]), buffer;
+	uint64_t used = ~atomic_load(&ledger_chunk(l, c)->free), buffer;
 	uint8_t first = atomic_load(&l->order[c * CHUNK_FRAMES]);
 
 	if (*innerp > 0) {
@@ -326,7 +354,7 @@ ledger_check(const struct ledger *l, uint32_t opened)
 		if (!check_chunk(l, c, &inner))
 			return false;
 	for (uint32_t c = opened; c < l->chunks; c++)
-		if (atomic_load(&l->free[c]) != 0)
+		if (atomic_load(&ledger_chunk(l, c)->free) != 0)
 			return false;
 	return inner == 0;
 }

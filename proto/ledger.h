@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define LEDGER_MAGIC   0x007265676465626cULL
-#define LEDGER_VERSION 3u /* of the layout; raised with every change of it */
+#define LEDGER_VERSION 4u /* of the layout; raised with every change of it */
 
 #define FRAME_SHIFT  12u
 #define FRAME_SIZE   ((uint64_t)1 << FRAME_SHIFT) /* 4 KiB */
@@ -38,14 +38,15 @@
 
 #define LEDGER_MARK_NONE UINT32_MAX /* low_mark: growing ahead is not armed */
 
-/* Thread caches (cache.h): threads beyond do without. The pages of the first ones are locked;
- * those of others are hot while their threads run, and cost a fault if they were not. */
+/* Thread caches (cache.h): threads beyond do without. The first ones stand beside the header, and
+ * their pages are locked; the others stand behind all else, hot while their threads run, and
+ * cost a fault if they were not. */
 #define LEDGER_CACHES        256u
-#define LEDGER_CACHES_AT     2048u /* byte where they begin: see array_offset() */
+#define LEDGER_CACHES_AT     2048u /* byte where the first begins: see ledger.c */
 #define LEDGER_CACHE_SIZE    4672u
 #define LEDGER_CACHES_LOCKED 3u
 
-/* One page, and one cache line for each kind of reader. budd alone writes it, but for the
+/* One cache line for each kind of reader. budd alone writes it, but for the
  * last line, which is the client's. */
 struct ledger_header {
 	uint64_t magic;
@@ -73,20 +74,34 @@ struct ledger_header {
 };
 static_assert(sizeof(struct ledger_header) == 256, "layout of the ledger");
 
+/* What is known of a chunk, but for order[]. */
+struct ledger_chunk {
+	_Atomic uint64_t free;       /* a bit for each frame */
+	_Atomic uint32_t stamp;      /* tick of the last take from the map */
+	_Atomic uint32_t generation; /* times that it was opened */
+};
+static_assert(sizeof(struct ledger_chunk) == 16, "layout of the ledger");
+
 struct bud_inline_cache;
 
 /* A view of a mapped ledger. `chunks` and `caches` are the viewer's own knowledge, never the
  * header's. */
 struct ledger {
+	void *base; /* of the mapping */
 	struct ledger_header *header;
-	_Atomic uint64_t *free;
-	_Atomic uint32_t *stamp;
-	_Atomic uint32_t *generation;
+	struct ledger_chunk *first; /* those of higher chunks stand before it */
 	_Atomic uint8_t *order;
-	struct bud_inline_cache *cache;
+	struct bud_inline_cache *near; /* the first LEDGER_CACHES_LOCKED */
+	struct bud_inline_cache *far;  /* the others */
 	uint32_t chunks;
 	uint32_t caches; /* LEDGER_CACHES, or 0: there are none to be used */
 };
+
+static inline struct ledger_chunk *
+ledger_chunk(const struct ledger *l, uint32_t chunk)
+{
+	return l->first - chunk;
+}
 
 /* A range of chunks [from, to). */
 struct chunk_range {
@@ -94,33 +109,36 @@ struct chunk_range {
 	uint32_t to;
 };
 
-/* The arrays, in the order in which they stand in the memfd. */
-enum ledger_array {
-	LEDGER_FREE,
-	LEDGER_STAMP,
-	LEDGER_GENERATION,
-	LEDGER_ORDER,
-	LEDGER_ARRAYS
+/* Bytes [from, to) of a ledger's memfd. */
+struct ledger_span {
+	size_t from;
+	size_t to;
 };
 
 /* Sizes and addresses. */
 
 /** ledger_size() - bytes of a ledger for @chunks chunks: a multiple of the page size */
 size_t ledger_size(uint32_t chunks);
-/** ledger_pages() - the pages of one array that tell of the chunks below @chunks_used
- * @chunks:	that the ledger has room for
- * @offsetp:	receives where they start in the memfd, bytes
- * Return: their size in bytes */
-size_t ledger_pages(
-    uint32_t chunks, enum ledger_array array, uint32_t chunks_used, size_t *offsetp);
-/** ledger_resident() - bytes that must be locked while the chunks below @used are open
- */
+/** ledger_span() - the pages that tell of the chunks below @used, and of the first one, the header
+ * and the first caches in any case: they must be locked while those chunks are open
+ * @chunks:	that the ledger has room for */
+struct ledger_span ledger_span(uint32_t chunks, uint32_t used);
+/** ledger_below() - of those of the chunks below @to what stands before those of the chunks below
+ * @from: the pages of their struct ledger_chunk */
+struct ledger_span ledger_below(uint32_t chunks, uint32_t from, uint32_t to);
+/** ledger_above() - ... and what stands behind them: those of order[] */
+struct ledger_span ledger_above(uint32_t chunks, uint32_t from, uint32_t to);
+/** ledger_resident() - bytes of ledger_span() */
 size_t ledger_resident(uint32_t chunks, uint32_t used);
 /** ledger_attach() - view a mapping of ledger_size(@chunks) bytes at @base
  * @caches:	LEDGER_CACHES, or 0: as if there were none */
 void ledger_attach(struct ledger *l, void *base, uint32_t chunks, uint32_t caches);
 /** ledger_init() - budd writes the header of a new ledger, whose pages are all zero */
 void ledger_init(struct ledger *l);
+/** ledger_cache() - the cache with this number, below LEDGER_CACHES */
+struct bud_inline_cache *ledger_cache(const struct ledger *l, uint32_t i);
+/** ledger_cache_number() - its number */
+uint32_t ledger_cache_number(const struct ledger *l, const struct bud_inline_cache *c);
 /** ledger_order() - the order of the smallest buffer that holds @size_bytes >= 1 */
 unsigned int ledger_order(uint64_t size_bytes);
 /** ledger_order_chunks() - chunks that a buffer of @order occupies, at least 1 */
@@ -222,9 +240,6 @@ void ledger_give_rest(
 bool ledger_is_empty(const struct ledger *l, struct chunk_range r);
 /** ledger_count_free() - free frames in the range */
 uint64_t ledger_count_free(const struct ledger *l, struct chunk_range r);
-/** ledger_largest_free() - bytes of the largest buffer that the range could give, 0 if
- * none */
-uint64_t ledger_largest_free(const struct ledger *l, struct chunk_range r);
 /** ledger_idle_ticks() - ticks since the newest allocation in the range; a stamp of the
  * future is as new as @tick */
 uint32_t ledger_idle_ticks(const struct ledger *l, struct chunk_range r, uint32_t tick);

@@ -15,8 +15,9 @@ ledger_open_chunk(struct ledger *l, uint32_t chunk)
 	assert(chunk < l->chunks);
 	set_order(l, chunk * CHUNK_FRAMES, LEDGER_CLOSED);
 	stamp_chunk(l, chunk, ledger_tick(l));
-	atomic_fetch_add_explicit(&l->generation[chunk], 1, memory_order_relaxed);
-	atomic_exchange(&l->free[chunk], UINT64_MAX);
+	atomic_fetch_add_explicit(
+	    &ledger_chunk(l, chunk)->generation, 1, memory_order_relaxed);
+	atomic_exchange(&ledger_chunk(l, chunk)->free, UINT64_MAX);
 }
 
 bool
@@ -33,7 +34,7 @@ void
 ledger_reopen_chunk(struct ledger *l, uint32_t chunk)
 {
 	assert(chunk < l->chunks);
-	atomic_fetch_or(&l->free[chunk], UINT64_MAX);
+	atomic_fetch_or(&ledger_chunk(l, chunk)->free, UINT64_MAX);
 }
 
 bool
@@ -42,7 +43,7 @@ ledger_chunk_is_open(const struct ledger *l, uint32_t chunk)
 	uint8_t order = atomic_load(&l->order[chunk * CHUNK_FRAMES]);
 
 	assert(chunk < l->chunks);
-	if (atomic_load(&l->free[chunk]) != 0)
+	if (atomic_load(&ledger_chunk(l, chunk)->free) != 0)
 		return true;
 	return order != LEDGER_CLOSED && order != LEDGER_NONE;
 }
@@ -68,7 +69,7 @@ ledger_give_end(struct ledger *l, uint32_t frame, unsigned int order)
 	uint32_t first = frame / CHUNK_FRAMES;
 
 	for (uint32_t c = first; c < first + ledger_order_chunks(order); c++)
-		atomic_fetch_or(&l->free[c], mask_at(frame, order));
+		atomic_fetch_or(&ledger_chunk(l, c)->free, mask_at(frame, order));
 }
 
 /* Does @frame lie within a buffer that starts below it in its chunk? */
@@ -107,7 +108,8 @@ ledger_give_missing(const struct ledger *l, uint32_t frame, unsigned int order)
 		uint32_t f = i == 0 ? frame : (first + i) * CHUNK_FRAMES;
 
 		if (atomic_load(&l->order[f]) == LEDGER_MOVING &&
-		    (atomic_load(&l->free[first + i]) & mask_at(f, order)) == 0 &&
+		    (atomic_load(&ledger_chunk(l, first + i)->free) &
+			mask_at(f, order)) == 0 &&
 		    !lies_within(l, f))
 			missing |= 1u << i;
 	}
@@ -121,5 +123,6 @@ ledger_give_rest(struct ledger *l, uint32_t frame, unsigned int order, uint32_t 
 
 	for (uint32_t i = 0; i < ledger_order_chunks(order); i++)
 		if ((missing >> i & 1) != 0)
-			atomic_fetch_or(&l->free[first + i], mask_at(frame, order));
+			atomic_fetch_or(
+			    &ledger_chunk(l, first + i)->free, mask_at(frame, order));
 }

@@ -31,7 +31,7 @@ ledger_plan_load(struct ledger_plan *p, const struct ledger *l, uint32_t opened)
 	if (plan_reserve(p, opened) != 0)
 		return -ENOMEM;
 	for (uint32_t c = 0; c < opened; c++)
-		p->words[c] = atomic_load(&l->free[c]);
+		p->words[c] = atomic_load(&ledger_chunk(l, c)->free);
 	p->chunks = opened;
 	memset(p->from, 0, sizeof(p->from));
 	return 0;
@@ -95,6 +95,32 @@ ledger_plan_take(struct ledger_plan *p, unsigned int order, uint32_t count)
 	while (count > 0 && plan_take_one(p, order))
 		count--;
 	return count == 0;
+}
+
+/* The largest order, beyond @order, that the word has a run of; else @order. */
+static int
+larger_order(uint64_t word, int order)
+{
+	while (
+	    order < (int)CHUNK_ORDER && run_find(word, (unsigned int)(order + 1)) >= 0)
+		order++;
+	return order;
+}
+
+uint64_t
+ledger_plan_largest(const struct ledger_plan *p, struct chunk_range r)
+{
+	uint32_t run = 0, longest = 0;
+	int order = -1;
+
+	for (uint32_t c = r.from; c < r.to; c++) {
+		run = p->words[c] == UINT64_MAX ? run + 1 : 0;
+		longest = run > longest ? run : longest;
+		order = larger_order(p->words[c], order);
+	}
+	if (longest > 1)
+		return CHUNK_SIZE << (31 - __builtin_clz(longest));
+	return order < 0 ? 0 : FRAME_SIZE << order;
 }
 
 void

@@ -27,6 +27,9 @@ void ledger_plan_add_cached(struct ledger_plan *p, const struct ledger *l);
 /** ledger_plan_take() - take @count buffers of @order from the copy; false: not all fit
  */
 bool ledger_plan_take(struct ledger_plan *p, unsigned int order, uint32_t count);
+/** ledger_plan_largest() - bytes of the largest buffer that the range, within what was copied, could
+ * give; 0: none */
+uint64_t ledger_plan_largest(const struct ledger_plan *p, struct chunk_range r);
 void ledger_plan_fini(struct ledger_plan *p);
 
 #endif

@@ -25,11 +25,13 @@ take_within_chunk(struct ledger *l, unsigned int order, uint32_t *framep)
 	uint32_t n = chunks_to_scan(l), tick = ledger_tick(l);
 
 	for (uint32_t c = 0; c < n; c++) {
-		uint64_t word = atomic_load_explicit(&l->free[c], memory_order_relaxed);
+		uint64_t word = atomic_load_explicit(
+		    &ledger_chunk(l, c)->free, memory_order_relaxed);
 		int bit;
 
 		while ((bit = run_find(word, order)) >= 0) {
-			if (!atomic_compare_exchange_weak_explicit(&l->free[c], &word,
+			if (!atomic_compare_exchange_weak_explicit(
+				&ledger_chunk(l, c)->free, &word,
 				word & ~(run_mask(order) << bit), memory_order_acquire,
 				memory_order_relaxed))
 				continue;
@@ -46,7 +48,7 @@ static void
 give_whole(struct ledger *l, struct chunk_range r)
 {
 	for (uint32_t c = r.from; c < r.to; c++)
-		atomic_fetch_or(&l->free[c], UINT64_MAX);
+		atomic_fetch_or(&ledger_chunk(l, c)->free, UINT64_MAX);
 }
 
 /* Takes the chunks [first, first + n), or puts back what it took and says where it
@@ -71,8 +73,8 @@ take_chunks(struct ledger *l, unsigned int order, uint32_t from, uint32_t *frame
 	uint32_t tick = ledger_tick(l);
 
 	for (uint32_t c = from; c < end; c++) {
-		if (atomic_load_explicit(&l->free[c], memory_order_relaxed) !=
-		    UINT64_MAX) {
+		if (atomic_load_explicit(&ledger_chunk(l, c)->free,
+			memory_order_relaxed) != UINT64_MAX) {
 			run = 0;
 			continue;
 		}
@@ -107,13 +109,14 @@ static uint64_t
 take_runs(
     struct ledger *l, uint32_t chunk, unsigned int order, uint32_t want, uint32_t tick)
 {
-	uint64_t word = atomic_load_explicit(&l->free[chunk], memory_order_relaxed);
+	uint64_t word =
+	    atomic_load_explicit(&ledger_chunk(l, chunk)->free, memory_order_relaxed);
 	uint64_t starts;
 
 	/* Aligned runs do not overlap, so that the product has no carry. */
 	while ((starts = lowest_bits(run_starts(word, order), want)) != 0)
-		if (atomic_compare_exchange_weak_explicit(&l->free[chunk], &word,
-			word & ~(starts * run_mask(order)), memory_order_acquire,
+		if (atomic_compare_exchange_weak_explicit(&ledger_chunk(l, chunk)->free,
+			&word, word & ~(starts * run_mask(order)), memory_order_acquire,
 			memory_order_relaxed)) {
 			stamp_chunk(l, chunk, tick);
 			return starts;
@@ -191,7 +194,7 @@ give_chunks(struct ledger *l, uint32_t frame, unsigned int order)
 	for (uint32_t c = first; c < first + n; c++)
 		set_order(l, c * CHUNK_FRAMES, LEDGER_NONE);
 	for (uint32_t c = first; c < first + n; c++)
-		if (atomic_fetch_or(&l->free[c], UINT64_MAX) != 0)
+		if (atomic_fetch_or(&ledger_chunk(l, c)->free, UINT64_MAX) != 0)
 			return LEDGER_E_TWICE;
 	return 0;
 }
@@ -209,7 +212,7 @@ ledger_give(struct ledger *l, uint32_t frame)
 		return give_chunks(l, frame, (unsigned int)order);
 	set_order(l, frame, LEDGER_NONE);
 	mask = run_mask((unsigned int)order) << bit;
-	before = atomic_fetch_or(&l->free[frame / CHUNK_FRAMES], mask);
+	before = atomic_fetch_or(&ledger_chunk(l, frame / CHUNK_FRAMES)->free, mask);
 	return (before & mask) == 0 ? 0 : LEDGER_E_TWICE;
 }
 
@@ -250,7 +253,9 @@ ledger_give_many(struct ledger *l, const uint32_t *frames, uint32_t n, uint32_t 
 		if (taken == 0) {
 			r = ledger_give(l, frames[i]);
 			taken = 1;
-		} else if ((atomic_fetch_or(&l->free[frames[i] / CHUNK_FRAMES], mask) &
+		} else if ((atomic_fetch_or(
+				&ledger_chunk(l, frames[i] / CHUNK_FRAMES)->free,
+				mask) &
 			       mask) != 0) {
 			r = LEDGER_E_TWICE;
 		}

@@ -57,8 +57,8 @@ take_whole(struct ledger *l, uint32_t chunk)
 {
 	uint64_t whole = UINT64_MAX;
 
-	return atomic_compare_exchange_strong_explicit(
-	    &l->free[chunk], &whole, 0, memory_order_acquire, memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(&ledger_chunk(l, chunk)->free,
+	    &whole, 0, memory_order_acquire, memory_order_relaxed);
 }
 
 static inline void
@@ -72,8 +72,10 @@ stamp_chunk(struct ledger *l, uint32_t chunk, uint32_t tick)
 {
 	/* A store dirties the line for all other threads; most would store the same
 	 * tick. */
-	if (atomic_load_explicit(&l->stamp[chunk], memory_order_relaxed) != tick)
-		atomic_store_explicit(&l->stamp[chunk], tick, memory_order_relaxed);
+	if (atomic_load_explicit(
+		&ledger_chunk(l, chunk)->stamp, memory_order_relaxed) != tick)
+		atomic_store_explicit(
+		    &ledger_chunk(l, chunk)->stamp, tick, memory_order_relaxed);
 }
 
 #endif

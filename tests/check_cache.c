@@ -24,7 +24,7 @@ use_caches(uint32_t n)
 {
 	atomic_store(&l->header->caches_used, n);
 	for (uint32_t i = 0; i < n; i++)
-		cache_setup(&l->cache[i], WALL * CHUNK_SIZE);
+		cache_setup(ledger_cache(l, i), WALL * CHUNK_SIZE);
 }
 
 static void
@@ -33,7 +33,7 @@ setup(void)
 	world_init(&w, 1024 * CHUNK_SIZE);
 	p = world_open(&w, BASE, ADD, WALL);
 	l = &p->pool.ledger;
-	cache = &l->cache[0];
+	cache = ledger_cache(l, 0);
 	use_caches(2);
 }
 
@@ -211,7 +211,7 @@ END_TEST
 START_TEST(what_is_cached_counts_as_free)
 {
 	refill(cache, 0);
-	refill(&l->cache[1], 4);
+	refill(ledger_cache(l, 1), 4);
 	ck_assert_uint_eq(pool_used(&p->pool), 0);
 	ck_assert_uint_eq(caches_frames(&p->pool), BUD_INLINE_SLOTS / 2 + 4 * 16);
 }
@@ -222,7 +222,7 @@ START_TEST(a_waiter_gets_what_others_cache_before_the_pool_grows)
 	uint64_t tag;
 
 	refill(cache, 0);
-	refill(&l->cache[1], 4);
+	refill(ledger_cache(l, 1), 4);
 	tag = world_ask(&w, p, BASE * CHUNK_SIZE, 1, -1);
 	ck_assert_uint_eq(w.barriers, 1);
 	ck_assert_int_eq(state_of(tag), WORLD_TURN);
@@ -264,9 +264,9 @@ START_TEST(nothing_is_kept_while_somebody_waits_and_again_afterwards)
 
 	ck_assert(world_take(p, 1));
 	tag = ask_for_all();
-	ck_assert_uint_eq(l->cache[1].stop, CACHE_QUEUED);
+	ck_assert_uint_eq(ledger_cache(l, 1)->stop, CACHE_QUEUED);
 	world_cancel(&w, p, tag);
-	ck_assert_uint_eq(l->cache[1].stop, 0);
+	ck_assert_uint_eq(ledger_cache(l, 1)->stop, 0);
 }
 END_TEST
 
@@ -294,9 +294,9 @@ START_TEST(a_block_that_is_empty_but_for_caches_is_released)
 	ck_assert_uint_ge(cache->stack[0].frame[0], BASE * CHUNK_FRAMES);
 	ck_assert(caches_fill_last_block(&p->pool) || pool_blocks(&p->pool) == 3);
 	from = BASE + ADD;
-	cache_claim(&l->cache[1]);
-	cache_refill(l, &l->cache[1], 0, BUD_INLINE_SLOTS, &from);
-	cache_leave(&l->cache[1]);
+	cache_claim(ledger_cache(l, 1));
+	cache_refill(l, ledger_cache(l, 1), 0, BUD_INLINE_SLOTS, &from);
+	cache_leave(ledger_cache(l, 1));
 	ck_assert(caches_fill_last_block(&p->pool));
 	ck_assert_uint_gt(core_release(&w.core, &p->pool, RELEASE_PRESSURE), 0);
 	world_settle(&w);
@@ -313,20 +313,22 @@ START_TEST(what_a_client_makes_up_is_passed_over)
 	atomic_store(&l->header->caches_used, UINT32_MAX);
 	for (uint32_t i = 0; i < LEDGER_CACHES; i++)
 		for (unsigned int k = 0; k < BUD_INLINE_ORDERS; k++) {
-			l->cache[i].stack[k].count = i % 2 == 0 ? UINT32_MAX : 54;
+			ledger_cache(l, i)->stack[k].count =
+			    i % 2 == 0 ? UINT32_MAX : 54;
 			for (uint32_t n = 0; n < BUD_INLINE_SLOTS; n++)
-				l->cache[i].stack[k].frame[n] = frames[(i + k + n) % 8];
+				ledger_cache(l, i)->stack[k].frame[n] =
+				    frames[(i + k + n) % 8];
 		}
 	for (unsigned int i = 0; i < 3; i++)
 		ck_assert(world_take(p, 1)); /* frame 2 is in no cache */
 	ck_assert_int_eq(state_of(ask_for_all()), WORLD_ASKED);
 	ck_assert_uint_le(pool_used(&p->pool), BASE * CHUNK_SIZE);
 	for (uint32_t c = BASE; c < l->chunks; c++)
-		ck_assert_uint_eq(atomic_load(&l->free[c]), 0);
+		ck_assert_uint_eq(atomic_load(&ledger_chunk(l, c)->free), 0);
 	/* ... and costs a bounded number of barriers. */
 	for (unsigned int i = 0; i < 1000; i++) {
 		for (uint32_t k = 0; k < LEDGER_CACHES; k++)
-			l->cache[k].stack[0].count = 1;
+			ledger_cache(l, k)->stack[0].count = 1;
 		core_doorbell(&w.core, &p->pool, w.now);
 	}
 	ck_assert_uint_le(w.barriers, 66);
@@ -341,9 +343,9 @@ claim_what_there_is_in_every_cache(void)
 	atomic_store(&l->header->caches_used, LEDGER_CACHES);
 	for (uint32_t i = 0; i < LEDGER_CACHES; i++)
 		for (unsigned int k = 0; k < BUD_INLINE_ORDERS; k++) {
-			l->cache[i].stack[k].count = BUD_INLINE_SLOTS;
+			ledger_cache(l, i)->stack[k].count = BUD_INLINE_SLOTS;
 			for (uint32_t n = 0; n < BUD_INLINE_SLOTS; n++)
-				l->cache[i].stack[k].frame[n] = 0;
+				ledger_cache(l, i)->stack[k].frame[n] = 0;
 		}
 }
 
@@ -354,7 +356,7 @@ entries_claimed(void)
 
 	for (uint32_t i = 0; i < LEDGER_CACHES; i++)
 		for (unsigned int k = 0; k < BUD_INLINE_ORDERS; k++)
-			n += l->cache[i].stack[k].count;
+			n += ledger_cache(l, i)->stack[k].count;
 	return n;
 }
 
@@ -390,7 +392,7 @@ START_TEST(all_of_a_pool_in_caches_is_counted_and_taken)
 
 	use_caches(LEDGER_CACHES);
 	while (ledger_take(l, k, &frame) == 0) {
-		struct bud_inline_stack *s = &l->cache[n % 7].stack[k];
+		struct bud_inline_stack *s = &ledger_cache(l, n % 7)->stack[k];
 
 		s->frame[s->count++] = frame;
 		k = n++ < 7 ? k + 1 : 0; /* 1 + 2 + ... + 128, and 1 */
@@ -485,7 +487,7 @@ START_TEST(a_frame_in_the_midst_of_a_larger_buffer_is_not_given)
 	ck_assert_int_eq(ledger_take(l, 2, &taken), 0);
 	ck_assert_uint_eq(taken, 4);
 	ck_assert(pool_settle(&p->pool));
-	ck_assert_uint_eq(atomic_load(&l->free[0]) & 0xff, 0);
+	ck_assert_uint_eq(atomic_load(&ledger_chunk(l, 0)->free) & 0xff, 0);
 }
 END_TEST
 
@@ -494,10 +496,10 @@ START_TEST(nothing_is_settled_while_a_thread_is_in_the_map)
 	refill(cache, 0);
 	ck_assert(cache_seize(cache));
 	take_some_steps(cache->stack[0].frame[26], 0, 2);
-	cache_claim(&l->cache[1]);
+	cache_claim(ledger_cache(l, 1));
 	ck_assert(!pool_settle(&p->pool));
 	ck_assert_uint_ne(atomic_load(&p->record->taking), 0);
-	cache_leave(&l->cache[1]);
+	cache_leave(ledger_cache(l, 1));
 	ck_assert(pool_settle(&p->pool));
 	ck_assert_uint_eq(pool_used(&p->pool), 0);
 }

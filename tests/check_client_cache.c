@@ -27,7 +27,7 @@ setup(void)
 	unsetenv("BUD_DEBUG");
 	fake_init_caching(&fake, BASE, BASE);
 	pool = fake_open(&fake);
-	cache = &fake.ledger.cache[0];
+	cache = ledger_cache(&fake.ledger, 0);
 }
 
 static void
@@ -155,7 +155,7 @@ static void
 pass_tick(uint32_t tick)
 {
 	atomic_store(&fake.ledger.header->tick, tick);
-	cache_raise(&fake.ledger.cache[0], CACHE_TICK);
+	cache_raise(ledger_cache(&fake.ledger, 0), CACHE_TICK);
 }
 
 START_TEST(what_is_taken_out_of_a_cache_has_the_stamp_of_its_tick)
@@ -164,9 +164,9 @@ START_TEST(what_is_taken_out_of_a_cache_has_the_stamp_of_its_tick)
 
 	bud_free(pool, buf);
 	pass_tick(77);
-	ck_assert_uint_ne(atomic_load(&fake.ledger.stamp[0]), 77);
+	ck_assert_uint_ne(atomic_load(&ledger_chunk(&fake.ledger, 0)->stamp), 77);
 	ck_assert_ptr_eq(must_alloc(4096), buf);
-	ck_assert_uint_eq(atomic_load(&fake.ledger.stamp[0]), 77);
+	ck_assert_uint_eq(atomic_load(&ledger_chunk(&fake.ledger, 0)->stamp), 77);
 }
 END_TEST
 

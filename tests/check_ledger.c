@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "proto/cache.h"
 #include "proto/ledger_plan.h"
 
 #define CHUNKS 24u /* 6 MiB */
@@ -120,52 +121,95 @@ START_TEST(a_buffer_up_to_a_chunk_occupies_one_and_then_they_double)
 }
 END_TEST
 
-START_TEST(the_arrays_follow_the_header_page_by_page_and_do_not_overlap)
+static void
+expect_in_order(const void *const *at, unsigned int n)
 {
-	static const uint32_t chunks[] = { 1, 63, 64, 65, 511, 512, 513, 1024, 1025,
+	for (unsigned int i = 1; i < n; i++)
+		ck_assert_msg((uintptr_t)at[i - 1] <= (uintptr_t)at[i],
+		    "%u: %p is not before %p", i, at[i - 1], at[i]);
+}
+
+START_TEST(the_parts_of_a_ledger_do_not_overlap_and_fill_it)
+{
+	static const uint32_t chunks[] = { 1, 63, 64, 65, 112, 113, 257, 368, 369, 1025,
 		CHUNKS_MAX };
 
 	for (size_t i = 0; i < sizeof(chunks) / sizeof(chunks[0]); i++) {
-		size_t end = 293 * PAGE, offset, bytes; /* header and caches */
+		uint32_t n = chunks[i];
+		size_t size = ledger_size(n);
+		struct ledger v;
+		char *base = mmap(NULL, size, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-		ck_assert_uint_ge(
-		    end, LEDGER_CACHES_AT + LEDGER_CACHES * LEDGER_CACHE_SIZE);
-
-		for (unsigned int a = 0; a < LEDGER_ARRAYS; a++) {
-			bytes = ledger_pages(chunks[i], a, chunks[i], &offset);
-			ck_assert_uint_eq(offset, end);
-			ck_assert_uint_eq(bytes % PAGE, 0);
-			end = offset + bytes;
-		}
-		ck_assert_uint_eq(ledger_size(chunks[i]), end);
-		/* All of it, but for the caches of threads that most clients do not have. */
-		ck_assert_uint_eq(
-		    ledger_resident(chunks[i], chunks[i]), end - (293 - 4) * PAGE);
+		ck_assert_ptr_ne(base, MAP_FAILED);
+		ledger_attach(&v, base, n, LEDGER_CACHES);
+		expect_in_order(
+		    (const void *const[]){ base, ledger_chunk(&v, n - 1), v.header,
+			v.header + 1, v.near, v.near + LEDGER_CACHES_LOCKED, v.order,
+			v.order + (size_t)n * CHUNK_FRAMES, v.far,
+			v.far + LEDGER_CACHES - LEDGER_CACHES_LOCKED, base + size },
+		    11);
+		ck_assert_ptr_eq(ledger_chunk(&v, 0) + 1, v.header);
+		ck_assert_uint_eq((uintptr_t)v.near % PAGE, LEDGER_CACHES_AT);
+		ck_assert_uint_eq((char *)v.near - (char *)v.header, 256);
+		ck_assert_uint_eq((uintptr_t)v.order % PAGE, 0);
+		munmap(base, size);
 	}
 }
 END_TEST
 
-START_TEST(an_array_takes_the_pages_that_its_elements_fill)
+START_TEST(a_cache_is_found_by_its_number_and_the_other_way_round)
 {
-	size_t offset;
+	for (uint32_t i = 0; i < LEDGER_CACHES; i++) {
+		struct bud_inline_cache *c = ledger_cache(l, i);
 
-	ck_assert_uint_eq(ledger_pages(2048, LEDGER_FREE, 0, &offset), 0);
-	ck_assert_uint_eq(ledger_pages(2048, LEDGER_FREE, 1, &offset), PAGE);
-	ck_assert_uint_eq(ledger_pages(2048, LEDGER_FREE, 512, &offset), PAGE);
-	ck_assert_uint_eq(ledger_pages(2048, LEDGER_FREE, 513, &offset), 2 * PAGE);
-	ck_assert_uint_eq(ledger_pages(2048, LEDGER_STAMP, 1024, &offset), PAGE);
-	ck_assert_uint_eq(ledger_pages(2048, LEDGER_STAMP, 1025, &offset), 2 * PAGE);
-	ck_assert_uint_eq(ledger_pages(2048, LEDGER_ORDER, 64, &offset), PAGE);
-	ck_assert_uint_eq(ledger_pages(2048, LEDGER_ORDER, 65, &offset), 2 * PAGE);
+		ck_assert_uint_eq(ledger_cache_number(l, c), i);
+		ck_assert(i < LEDGER_CACHES_LOCKED ? c == l->near + i : c >= l->far);
+	}
 }
 END_TEST
 
-START_TEST(an_empty_pool_keeps_the_header_and_a_few_caches_resident)
+static void
+expect_span(struct ledger_span s, size_t from_page, size_t to_page)
 {
-	ck_assert_uint_eq(ledger_resident(2048, 0), 4 * PAGE);
-	ck_assert_uint_eq(ledger_resident(2048, 1), 8 * PAGE);
-	ck_assert_uint_eq(ledger_resident(2048, 64), 8 * PAGE);
-	ck_assert_uint_eq(ledger_resident(2048, 65), 9 * PAGE);
+	ck_assert_uint_eq(s.from, from_page * PAGE);
+	ck_assert_uint_eq(s.to, to_page * PAGE);
+}
+
+/* 2048 chunks: 112 in the header's page, the others in 8; 4 of header and caches, 32 of order[]. */
+START_TEST(what_must_be_locked_lies_side_by_side)
+{
+	expect_span(ledger_span(2048, 0), 8, 13);
+	expect_span(ledger_span(2048, 1), 8, 13);
+	expect_span(ledger_span(2048, 64), 8, 13);
+	expect_span(ledger_span(2048, 65), 8, 14);
+	expect_span(ledger_span(2048, 112), 8, 14);
+	expect_span(ledger_span(2048, 113), 7, 14);
+	expect_span(ledger_span(2048, 368), 7, 18);
+	expect_span(ledger_span(2048, 369), 6, 18);
+	expect_span(ledger_span(2048, 2048), 0, 44);
+	ck_assert_uint_eq(ledger_resident(2048, 0), 5 * PAGE);
+	ck_assert_uint_eq(ledger_resident(2048, 369), 12 * PAGE);
+}
+END_TEST
+
+START_TEST(a_pool_that_grows_needs_more_at_both_ends)
+{
+	expect_span(ledger_below(2048, 0, 112), 8, 8);
+	expect_span(ledger_above(2048, 0, 112), 13, 14);
+	expect_span(ledger_below(2048, 112, 113), 7, 8);
+	expect_span(ledger_above(2048, 112, 113), 14, 14);
+	expect_span(ledger_below(2048, 64, 2048), 0, 8);
+	expect_span(ledger_above(2048, 64, 2048), 13, 44);
+	for (uint32_t from = 0; from <= 2048; from += 37)
+		for (uint32_t to = from; to <= 2048; to += 41) {
+			struct ledger_span below = ledger_below(2048, from, to),
+					   above = ledger_above(2048, from, to);
+
+			ck_assert_uint_eq(
+			    ledger_resident(2048, to) - ledger_resident(2048, from),
+			    below.to - below.from + above.to - above.from);
+		}
 }
 END_TEST
 
@@ -412,12 +456,14 @@ START_TEST(the_check_sees_each_kind_of_damage)
 
 	ck_assert(ledger_check(l, CHUNKS));
 	ck_assert(!ledger_check(l, CHUNKS - 1)); /* I3: free beyond what is open */
-	atomic_fetch_or(&l->free[0], 2);         /* I1: a free frame in a buffer */
+	atomic_fetch_or(
+	    &ledger_chunk(l, 0)->free, 2); /* I1: a free frame in a buffer */
 	ck_assert(!ledger_check(l, CHUNKS));
-	atomic_fetch_and(&l->free[0], ~UINT64_C(2));
-	atomic_fetch_and(&l->free[0], ~(UINT64_C(1) << 40)); /* I1: used by nobody */
+	atomic_fetch_and(&ledger_chunk(l, 0)->free, ~UINT64_C(2));
+	atomic_fetch_and(
+	    &ledger_chunk(l, 0)->free, ~(UINT64_C(1) << 40)); /* I1: used by nobody */
 	ck_assert(!ledger_check(l, CHUNKS));
-	atomic_fetch_or(&l->free[0], UINT64_C(1) << 40);
+	atomic_fetch_or(&ledger_chunk(l, 0)->free, UINT64_C(1) << 40);
 	atomic_store(&l->order[small + 9], 1); /* I2: a buffer starts at a free frame */
 	ck_assert(!ledger_check(l, CHUNKS));
 	atomic_store(&l->order[small + 9], LEDGER_NONE);
@@ -449,12 +495,12 @@ END_TEST
 
 START_TEST(a_closed_chunk_comes_back_by_reopening_and_keeps_its_generation)
 {
-	uint32_t generation = atomic_load(&l->generation[7]);
+	uint32_t generation = atomic_load(&ledger_chunk(l, 7)->generation);
 
 	ck_assert(ledger_close_chunk(l, 7));
 	ck_assert_uint_eq(free_frames(), FRAMES - CHUNK_FRAMES);
 	ledger_reopen_chunk(l, 7);
-	ck_assert_uint_eq(atomic_load(&l->generation[7]), generation);
+	ck_assert_uint_eq(atomic_load(&ledger_chunk(l, 7)->generation), generation);
 	ck_assert_uint_eq(free_frames(), FRAMES);
 	ck_assert(ledger_check(l, CHUNKS));
 }
@@ -462,16 +508,16 @@ END_TEST
 
 START_TEST(a_chunk_opened_anew_has_a_new_generation_and_a_fresh_stamp)
 {
-	uint32_t generation = atomic_load(&l->generation[7]);
+	uint32_t generation = atomic_load(&ledger_chunk(l, 7)->generation);
 
 	ck_assert_uint_eq(generation, 1); /* so that 0 says: never opened */
 	ck_assert(ledger_close_chunk(l, 7));
 	atomic_store(&l->header->tick, 99);
 	ledger_open_chunk(l, 7);
-	ck_assert_uint_eq(atomic_load(&l->generation[7]), generation + 1);
-	ck_assert_uint_eq(atomic_load(&l->stamp[7]), 99);
-	ck_assert_uint_eq(atomic_load(&l->stamp[8]), 0);
-	ck_assert_uint_eq(atomic_load(&l->free[7]), UINT64_MAX);
+	ck_assert_uint_eq(atomic_load(&ledger_chunk(l, 7)->generation), generation + 1);
+	ck_assert_uint_eq(atomic_load(&ledger_chunk(l, 7)->stamp), 99);
+	ck_assert_uint_eq(atomic_load(&ledger_chunk(l, 8)->stamp), 0);
+	ck_assert_uint_eq(atomic_load(&ledger_chunk(l, 7)->free), UINT64_MAX);
 }
 END_TEST
 
@@ -573,13 +619,13 @@ START_TEST(a_stamp_of_the_future_is_as_new_as_now)
 {
 	struct chunk_range all = { 0, CHUNKS };
 
-	atomic_store(&l->stamp[3], 10u + INT32_MAX);
+	atomic_store(&ledger_chunk(l, 3)->stamp, 10u + INT32_MAX);
 	ck_assert_uint_eq(ledger_idle_ticks(l, all, 10), 0);
-	atomic_store(&l->stamp[3], 11);
+	atomic_store(&ledger_chunk(l, 3)->stamp, 11);
 	ck_assert_uint_eq(ledger_idle_ticks(l, all, 10), 0);
-	atomic_store(&l->stamp[3], 10);
+	atomic_store(&ledger_chunk(l, 3)->stamp, 10);
 	ck_assert_uint_eq(ledger_idle_ticks(l, all, 10), 0);
-	atomic_store(&l->stamp[3], 9);
+	atomic_store(&ledger_chunk(l, 3)->stamp, 9);
 	ck_assert_uint_eq(ledger_idle_ticks(l, all, 10), 1);
 }
 END_TEST
@@ -588,10 +634,22 @@ START_TEST(idleness_survives_the_wrapping_of_ticks)
 {
 	struct chunk_range third = { 3, 4 };
 
-	atomic_store(&l->stamp[3], UINT32_MAX - 4);
+	atomic_store(&ledger_chunk(l, 3)->stamp, UINT32_MAX - 4);
 	ck_assert_uint_eq(ledger_idle_ticks(l, third, 5), 10);
 }
 END_TEST
+
+static uint64_t
+largest_free(struct chunk_range r)
+{
+	struct ledger_plan plan = { 0 };
+	uint64_t bytes;
+
+	ck_assert_int_eq(ledger_plan_load(&plan, l, r.to), 0);
+	bytes = ledger_plan_largest(&plan, r);
+	ledger_plan_fini(&plan);
+	return bytes;
+}
 
 START_TEST(the_largest_free_buffer_is_what_a_take_would_get)
 {
@@ -602,7 +660,7 @@ START_TEST(the_largest_free_buffer_is_what_a_take_would_get)
 	r.to = 1 + (uint32_t)random() % CHUNKS;
 	set_open(r.to);
 	for (int i = 0; i < 40; i++) {
-		uint64_t largest = ledger_largest_free(l, r);
+		uint64_t largest = largest_free(r);
 
 		if (largest > 0) {
 			unsigned int order = ledger_order(largest);
@@ -651,7 +709,8 @@ START_TEST(a_plan_holds_exactly_when_taking_succeeds)
 			got++;
 		ck_assert_int_eq(planned, got == count);
 		for (uint32_t c = 0; planned && c < CHUNKS; c++)
-			ck_assert_uint_eq(plan.words[c], atomic_load(&l->free[c]));
+			ck_assert_uint_eq(
+			    plan.words[c], atomic_load(&ledger_chunk(l, c)->free));
 		while (got > 0 && (!planned || random() % 2 == 0))
 			give(frame[--got]);
 	}
@@ -725,7 +784,7 @@ START_TEST(a_scribbled_ledger_cannot_lead_budd_astray)
 		scribble();
 		(void)ledger_is_empty(l, r);
 		ck_assert_uint_le(ledger_count_free(l, r), FRAMES);
-		ck_assert_uint_le(ledger_largest_free(l, r), FRAMES * FRAME_SIZE);
+		ck_assert_uint_le(largest_free(r), FRAMES * FRAME_SIZE);
 		(void)ledger_idle_ticks(l, r, (uint32_t)random());
 		for (unsigned int order = 0; order <= 12; order++) {
 			ck_assert_int_eq(ledger_plan_load(&plan, l, CHUNKS), 0);
@@ -776,12 +835,12 @@ suite(void)
 
 	tcase_add_test(sizes, an_order_changes_behind_each_power_of_two_of_frames);
 	tcase_add_test(sizes, a_buffer_up_to_a_chunk_occupies_one_and_then_they_double);
-	tcase_add_test(
-	    sizes, the_arrays_follow_the_header_page_by_page_and_do_not_overlap);
-	tcase_add_test(sizes, an_array_takes_the_pages_that_its_elements_fill);
-	tcase_add_test(sizes, an_empty_pool_keeps_the_header_and_a_few_caches_resident);
+	tcase_add_test(sizes, the_parts_of_a_ledger_do_not_overlap_and_fill_it);
+	tcase_add_test(sizes, what_must_be_locked_lies_side_by_side);
+	tcase_add_test(sizes, a_pool_that_grows_needs_more_at_both_ends);
 
 	tcase_add_checked_fixture(fresh, setup_closed, teardown);
+	tcase_add_test(fresh, a_cache_is_found_by_its_number_and_the_other_way_round);
 	tcase_add_test(fresh, a_new_ledger_has_nothing_free_and_no_mark);
 	tcase_add_test(fresh, a_chunk_in_doubt_is_closed_until_its_first_owner_writes);
 	tcase_add_loop_test(fresh, a_chunk_in_doubt_full_of_any_mixture_is_open, 0, 20);

@@ -781,7 +781,7 @@ START_TEST(large_pool_is_quickly_told)
 		fake_grow(&fake, s, 256, 256);
 	srandom(1);
 	for (uint32_t c = 0; c < FAKE_CHUNKS; c++)
-		atomic_store(&s->pool.ledger.free[c],
+		atomic_store(&ledger_chunk(&s->pool.ledger, c)->free,
 		    (uint64_t)random() << 33 ^ (uint64_t)random());
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	for (unsigned int i = 0; i < 100; i++)

@@ -142,7 +142,7 @@ fake_fini(struct fakebudd *f)
 	close(f->memory_fd);
 	close(f->ledger_fd);
 	munmap(f->memory, f->memory_size);
-	munmap(f->ledger.header, ledger_size(f->ledger.chunks));
+	munmap(f->ledger.base, ledger_size(f->ledger.chunks));
 	unlink(f->path);
 	rmdir(f->dir);
 }

@@ -195,13 +195,25 @@ claim(struct side *s, struct program *in)
 	uint32_t how = next(in, 1), word = next(in, 4);
 
 	for (uint32_t c = 0; c < CHUNKS; c++)
-		atomic_store(&s->pool.ledger.free[c], how % 3 == 0 ? UINT64_MAX
-						      : how % 3 == 1
-							  ? 0
-							  : (uint64_t)word << how % 32);
+		atomic_store(&ledger_chunk(&s->pool.ledger, c)->free,
+		    how % 3 == 0   ? UINT64_MAX
+		    : how % 3 == 1 ? 0
+				   : (uint64_t)word << how % 32);
 }
 
 /* What the status asks. */
+static uint64_t
+largest_free(const struct pool *p)
+{
+	struct ledger_plan plan = { 0 };
+	uint64_t bytes;
+
+	must(ledger_plan_load(&plan, &p->ledger, pool_opened(p)) == 0);
+	bytes = ledger_plan_largest(&plan, (struct chunk_range){ 0, pool_opened(p) });
+	ledger_plan_fini(&plan);
+	return bytes;
+}
+
 static void
 look(const struct side *s)
 {
@@ -211,7 +223,7 @@ look(const struct side *s)
 	must(pool_used(p) <= all.to * CHUNK_SIZE);
 	must(pool_floor(p) <= p->planned);
 	must(pool_idle_blocks(p, core.tick, 1) <= pool_blocks(p));
-	must(ledger_largest_free(&p->ledger, all) <= all.to * CHUNK_SIZE);
+	must(largest_free(p) <= all.to * CHUNK_SIZE);
 	if (all.to > 0)
 		ledger_idle_ticks(&p->ledger, all, core.tick);
 	ledger_check(&p->ledger, all.to);

@@ -42,7 +42,7 @@ struct play {
 static struct bud_inline_cache *
 cache_of(struct play *g, const struct thread *t)
 {
-	return &g->l->cache[t - g->thread];
+	return ledger_cache(g->l, t - g->thread);
 }
 
 static void
@@ -161,7 +161,7 @@ play(bool caching, unsigned int seed, uint32_t *releasedp)
 	g.l = &g.p->pool.ledger;
 	atomic_store(&g.l->header->caches_used, THREADS);
 	for (uint32_t i = 0; i < THREADS; i++)
-		cache_setup(&g.l->cache[i], limits.wall);
+		cache_setup(ledger_cache(g.l, i), limits.wall);
 	srandom(seed);
 	for (uint32_t tick = 0; tick < TICKS; tick++) {
 		for (uint32_t i = 0; i < THREADS; i++)

@@ -301,7 +301,7 @@ static void *
 thread_main(void *arg)
 {
 	struct thread *t = arg;
-	struct bud_inline_cache *c = &l->cache[t->id - 1];
+	struct bud_inline_cache *c = ledger_cache(l, t->id - 1);
 
 	bud_inline_1 = (struct bud_inline_thread){ .pool = the_pool.id,
 		.cache = c,
@@ -499,7 +499,7 @@ start(void)
 	ledger_init(l);
 	atomic_store(&l->header->caches_used, THREADS);
 	for (uint32_t i = 0; i < THREADS; i++)
-		cache_setup(&l->cache[i], WALL);
+		cache_setup(ledger_cache(l, i), WALL);
 }
 
 static uint64_t

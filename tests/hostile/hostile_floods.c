@@ -218,7 +218,7 @@ make_looking_dear(struct client *me, void *arg)
 	bytes = raw_map_ledger(&r, &size);
 	ledger_attach(&ledger, bytes, LARGE / CHUNK_SIZE, LEDGER_CACHES);
 	for (uint32_t c = 0; c < ledger.chunks; c++)
-		atomic_store(&ledger.free[c],
+		atomic_store(&ledger_chunk(&ledger, c)->free,
 		    c < ledger.chunks - PROTO_REQUESTS_MAX / CHUNK_FRAMES ? 0
 									  : UINT64_MAX);
 	for (uint64_t tag = 1; tag < PROTO_REQUESTS_MAX; tag++)

@@ -108,7 +108,7 @@ static void
 free_what_there_is_not(struct scribbler *s)
 {
 	for (uint32_t c = 0; c < s->ledger.chunks; c++)
-		atomic_store(&s->ledger.free[c], UINT64_MAX);
+		atomic_store(&ledger_chunk(&s->ledger, c)->free, UINT64_MAX);
 }
 
 /* Back and forth, chunk by chunk, so that what budd closes changes in its hands. */
@@ -116,8 +116,9 @@ static void
 flicker(struct scribbler *s)
 {
 	for (uint32_t c = 0; c < s->ledger.chunks; c++)
-		atomic_store(&s->ledger.free[c],
-		    atomic_load(&s->ledger.free[c]) == 0 ? UINT64_MAX : 0);
+		atomic_store(&ledger_chunk(&s->ledger, c)->free,
+		    atomic_load(&ledger_chunk(&s->ledger, c)->free) == 0 ? UINT64_MAX
+									 : 0);
 }
 
 static void
@@ -126,7 +127,7 @@ stamp_the_future(struct scribbler *s)
 	uint32_t tick = atomic_load(&s->ledger.header->tick);
 
 	for (uint32_t c = 0; c < s->ledger.chunks; c++)
-		atomic_store(&s->ledger.stamp[c],
+		atomic_store(&ledger_chunk(&s->ledger, c)->stamp,
 		    tick + (random() % 2 == 0 ? INT32_MAX : 1u << random() % 32));
 	atomic_store(&s->ledger.header->tick, UINT32_MAX);
 }
@@ -134,7 +135,7 @@ stamp_the_future(struct scribbler *s)
 static void
 write_over_the_header(struct scribbler *s)
 {
-	unsigned char *p = s->bytes;
+	unsigned char *p = (unsigned char *)s->ledger.header;
 
 	for (size_t i = 0; i < sizeof(struct ledger_header); i++)
 		p[i] = (unsigned char)random();
@@ -144,7 +145,7 @@ static struct bud_inline_cache *
 any_cache(struct scribbler *s)
 {
 	atomic_store(&s->ledger.header->caches_used, (uint32_t)random());
-	return &s->ledger.cache[(unsigned long)random() % LEDGER_CACHES];
+	return ledger_cache(&s->ledger, (unsigned long)random() % LEDGER_CACHES);
 }
 
 /* Full of what lies in use, in others, elsewhere, nowhere, or twice in it; all of which budd

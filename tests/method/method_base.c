@@ -103,8 +103,15 @@ END_TEST
 static uint64_t
 largest_free(const struct world_pool *p)
 {
-	return ledger_largest_free(
-	    &p->pool.ledger, (struct chunk_range){ 0, pool_opened(&p->pool) });
+	struct ledger_plan plan = { 0 };
+	uint64_t bytes;
+
+	ck_assert_int_eq(
+	    ledger_plan_load(&plan, &p->pool.ledger, pool_opened(&p->pool)), 0);
+	bytes = ledger_plan_largest(
+	    &plan, (struct chunk_range){ 0, pool_opened(&p->pool) });
+	ledger_plan_fini(&plan);
+	return bytes;
 }
 
 START_TEST(r05_buffers_are_as_large_as_the_unallocated_parts_allow)
