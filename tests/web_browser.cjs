@@ -43,8 +43,11 @@ async function main() {
 	await until(page, () => document.getElementById("live").textContent === "live");
 	is("no pool is open", await page.isVisible("#none"), true);
 
+	await until(page, () => document.querySelectorAll("#events li").length > 0); // its hello
 	await please("open");
+	// A growing pool has one that waits too, for a moment: all that fits is in use first.
 	await until(page, () => document.querySelectorAll(".pool").length === 1 &&
+		document.querySelector(".pool").textContent.includes("4 MiB used, ") &&
 		document.getElementById("waiting").textContent === "1");
 	is("its name is text", await page.textContent(".pool .name"), "<b>pool");
 	is("its command is text", (await page.textContent(".pool .who, .pool .dim")).startsWith("<img>"), true);
@@ -57,6 +60,12 @@ async function main() {
 	is("the queue says why", (await page.textContent(".queue")).startsWith("1 request for 1 MiB waiting"), true);
 	await until(page, () => (document.querySelector(".area-pinned").getAttribute("d") || "").length > 40);
 	is("the plot has an area that waits", await page.$eval(".area-wait", (e) => e.getAttribute("d").length > 20), true);
+	await until(page, () => document.querySelector("#events").textContent.includes("pinned 4 MiB"));
+	const grown = page.locator("#events li span", { hasText: "pinned 4 MiB" }).first();
+	is("what happened is in words", (await grown.textContent()).replace(/\d+\)/, "PID)"),
+		"<b>pool, <img> (PID), reason request, bytes 1 MiB, pinned 4 MiB");
+	is("... and its name on one line", await page.$$eval("#events b", (all) => all.every((e) => e.getClientRects().length === 1 &&
+		e.clientHeight < 2 * parseFloat(getComputedStyle(e).fontSize))), true);
 	if (screenshots)
 		for (const colorScheme of ["light", "dark"]) {
 			await page.emulateMedia({ colorScheme });
