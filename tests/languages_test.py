@@ -245,6 +245,34 @@ def rust(budd, paths):
     ok("rust: bud-sum sums as cksum does", said.stdout == want.stdout and said.stdout, said.stderr)
 
 
+# --- C, as it is installed ---
+
+
+def flags(*packages):
+    found = subprocess.run(["pkg-config", "--cflags", "--libs", *packages], capture_output=True,
+                           text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def c_examples(budd, paths):
+    """examples.mk, with what is built here in the place of what pkg-config knows of libbud."""
+    ours = f"-I{SOURCE}/include -L{LIBRARIES}"
+    uring = flags("liburing", "libbsd-overlay")
+    if uring is None or not os.path.exists(LIBRARIES + "/libbud-uring.so"):
+        skip("liburing is not there, so the examples are not built as they are installed")
+        return
+    made = run(budd, "make", "-s", "-C", budd.dir, "-f", SOURCE + "/examples/examples.mk",
+               "CFLAGS=-O0 -Wall -Werror",
+               f"HTTPD_FLAGS={ours} -lbud-event -lbud {flags('libevent', 'libbsd-overlay')}",
+               f"COPY_FLAGS={ours} -lbud-uring -lbud {uring}")
+    need("C: the examples compile without configure", made.returncode == 0, made.stderr)
+    ok("C: ... bud-httpd is one", run(budd, budd.dir + "/bud-httpd", "--help").returncode == 0)
+    copied = budd.dir + "/copied"
+    said = run(budd, budd.dir + "/bud-copy", paths[-1], copied)
+    ok("C: ... bud-copy copies", said.returncode == 0 and run(budd, "cmp", paths[-1], copied)
+       .returncode == 0, said.stderr)
+
+
 def main():
     budd = Budd(CONFIG)
     with bud.Pool(socket=budd.socket) as pool:
@@ -262,6 +290,7 @@ def main():
     paths = list(files(budd))
     python_sums(budd, paths)
     rust(budd, paths)
+    c_examples(budd, paths)
     with bud.Pool(socket=budd.socket) as pool:
         budd_dies(budd, pool)
     budd_ends(budd)
