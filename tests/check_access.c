@@ -169,7 +169,7 @@ START_TEST(who_connected_counts_and_what_it_was_then)
 		return;
 	run_as(NULL, speak_through_bobs);
 	run_as(NULL, give_up_the_group_first);
-	ck_assert(daemon_log_contains(&d, "uid 20002 may not open pool \"of-ann\""));
+	eventually(daemon_log_contains(&d, "uid 20002 may not open pool \"of-ann\""));
 	ck_assert(
 	    daemon_log_contains(&d, "uid 20002 may not open pool \"of-friends\""));
 }

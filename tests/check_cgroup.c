@@ -246,7 +246,7 @@ START_TEST(a_pool_grows_to_what_the_cgroup_has_and_is_refused_then)
 		return;
 	d = (struct daemon){ .in_child = go_into_group };
 	daemon_start(&d, CONFIG);
-	ck_assert(daemon_log_contains(&d, "the memory limit of budd's cgroup is"));
+	eventually(daemon_log_contains(&d, "the memory limit of budd's cgroup is"));
 	ck_assert_double_eq(daemon_figure(&d, "host.wall"), ROOM);
 	daemon_snapshot(&d, &before);
 	for (int i = 0; i < 3; i++) {

@@ -532,7 +532,7 @@ START_TEST(a_message_that_kills_costs_its_sender_the_connection)
 	client_say(&bad, "go");
 	client_wait(&bad, "cut off");
 	expect_restarts(2);
-	ck_assert(daemon_log_contains(&d, "dropped: arbiters died while"));
+	eventually(daemon_log_contains(&d, "dropped: arbiters died while"));
 	eventually(figures_add_up(&d)); /* its memory stays, as its process does */
 	ck_assert_double_eq(daemon_figure(&d, "pools.2.pinned"), BASE);
 	daemon_kill_arbiter(&d); /* the next one knows, too */
@@ -587,7 +587,7 @@ START_TEST(when_many_die_the_queues_are_dropped_and_never_the_pools)
 	}
 	dispatch_until(pool, 1);
 	ck_assert_int_eq(t.error, -ECANCELED);
-	ck_assert(daemon_log_contains(&d, "what clients wait for is refused"));
+	eventually(daemon_log_contains(&d, "what clients wait for is refused"));
 	expect_restarts(3);
 	ck_assert(painted(whole, 2 * CHUNK, 3));
 	ck_assert_double_eq(daemon_figure(&d, "pools.0.pinned"), 2 * CHUNK);

@@ -127,14 +127,14 @@ START_TEST(thp_without_large_pages_works_and_says_so)
 
 	if (!may_set)
 		return;
-	ck_assert(daemon_log_contains(&m.d, "[pool thp] heap = thp gets pages of 4K"));
+	eventually(daemon_log_contains(&m.d, "[pool thp] heap = thp gets pages of 4K"));
 	pool = open_section("thp");
 	buf = bud_alloc(pool, 4 * MIB, PATIENCE_MS);
 	ck_assert_ptr_nonnull(buf);
 	paint(buf, 4 * MIB, 3);
 	ck_assert(figure("pools.0.blocks.0.page_size") == 4096);
 	ck_assert(figure("pools.0.blocks.1.page_size") == 4096);
-	ck_assert(daemon_log_contains(&m.d, "heap thp, pages of 4 KiB"));
+	eventually(daemon_log_contains(&m.d, "heap thp, pages of 4 KiB"));
 	bud_close(pool);
 }
 END_TEST
@@ -176,10 +176,10 @@ START_TEST(huge_without_pages_is_refused_with_the_remedy)
 
 	if (!may_set)
 		return;
-	ck_assert(daemon_log_contains(&m.d, "[pool huge] heap = huge has no page"));
+	eventually(daemon_log_contains(&m.d, "[pool huge] heap = huge has no page"));
 	ck_assert_int_eq(bud_open(&pool, &c), -ENOMEM);
-	ck_assert(daemon_log_contains(&m.d, "0 are reserved (of 2M), 0 free: raise "
-					    "vm.nr_hugepages"));
+	eventually(daemon_log_contains(&m.d, "0 are reserved (of 2M), 0 free: raise "
+					     "vm.nr_hugepages"));
 }
 END_TEST
 
@@ -200,7 +200,7 @@ START_TEST(huge_waits_for_the_operator_to_reserve_more)
 	ck_assert_ptr_nonnull(first);
 	ck_assert_ptr_null(bud_alloc(pool, 4 * KIB, 0));
 	ck_assert_int_eq(errno, EAGAIN);
-	ck_assert(daemon_log_contains(&m.d, "cannot grow"));
+	eventually(daemon_log_contains(&m.d, "cannot grow"));
 	host_setting_write(NR_HUGEPAGES, "2");
 	buf = bud_alloc(pool, LARGE, PATIENCE_MS);
 	ck_assert_ptr_nonnull(buf);

@@ -688,7 +688,7 @@ START_TEST(in_a_directory_of_roots_its_sockets_stay_and_are_replaced)
 		daemon_end(&d);
 		ck_assert_int_eq(access(d.socket, F_OK), 0);
 	}
-	ck_assert(daemon_log_contains(&d, "removed, nobody listened there any more"));
+	eventually(daemon_log_contains(&d, "removed, nobody listened there any more"));
 	unlink(d.socket);
 	unlink(d.status);
 	unlink(d.pid);

@@ -273,7 +273,7 @@ START_TEST(a_full_store_is_told_and_costs_no_more_than_the_restart)
 	m.room = OF_THE_KEEPER + OF_A_POOL;
 	enter();
 	lose_the_pool();
-	ck_assert(daemon_log_contains(&m.d, "the store is full"));
+	eventually(daemon_log_contains(&m.d, "the store is full"));
 	leave();
 }
 END_TEST
@@ -340,7 +340,7 @@ START_TEST(pools_of_another_layout_stay_locked_until_their_processes_end)
 	for (int i = 0; i < 2;
 	     i++) { /* the second one knows of it from its own table */
 		manager_launch(&m);
-		ck_assert(daemon_log_contains(&m.d, "of another layout"));
+		eventually(daemon_log_contains(&m.d, "of another layout"));
 		ck_assert_uint_ge(daemon_locked(&m.d), WALL / 2);
 		eventually(manager_kept(&m, NULL) == OF_THE_KEEPER + OF_A_POOL);
 		ck_assert_double_eq(daemon_figure(&m.d, "host.clients"), 0);

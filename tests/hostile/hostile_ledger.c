@@ -354,7 +354,7 @@ START_TEST(what_was_punched_is_locked_again_and_told)
 	ck_assert_double_le(
 	    audit_figure("holes") + audit_figure("unlocked"), 1.5 * pages);
 	ck_assert_double_eq(audit_figure("failed"), 0);
-	ck_assert(daemon_log_contains(&siege.d, "were not locked any more"));
+	eventually(daemon_log_contains(&siege.d, "were not locked any more"));
 	client_say(&c, "end");
 	client_join(&c);
 }
