@@ -11,9 +11,10 @@
  *
  * core.c has the entry points and the clockwork, serve.c whose turn it is within a pool,
  * share.c who may grow when there is not enough for all, grow.c how a pool grows and
- * shrinks, hurry.c what is asked for before there is a pool, caches.c what lies in threads' caches, release.c the release pass, policy.c the
- * rules that can be chosen, live.c what an operator changes, registered.c how a block goes that a device may know, audit.c
- * whether what is pinned still is.
+ * shrinks, hurry.c what is asked for before there is a pool, caches.c what lies in threads'
+ * caches, release.c the release pass, policy.c the rules that can be chosen, live.c what an
+ * operator changes, registered.c how a block goes that a device may know, audit.c whether what
+ * is pinned still is.
  */
 #ifndef DAEMON_CORE_H
 #define DAEMON_CORE_H

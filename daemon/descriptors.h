@@ -7,10 +7,9 @@
 #include <stdint.h>
 
 /** Why a client is refused (EUSERS: EMFILE would speak of a limit of its own) */
-#define DESCRIPTORS_NONE_LEFT                                                     \
-	"budd has no descriptors left for another client: raise LimitNOFILE= or " \
-	"lower "                                                                  \
-	"clients_max"
+#define DESCRIPTORS_NONE_LEFT                                                  \
+	"budd has no descriptors left for another client: raise LimitNOFILE= " \
+	"or lower clients_max"
 
 /** descriptors_raise() - the soft limit to the hard one; that of most systems is 1024 */
 void descriptors_raise(void);

@@ -169,8 +169,7 @@ check_times(const struct times *t, struct tune_why *why)
 	if (t->release_ns < t->tick_ns)
 		return tune_because(why,
 		    "release_period_ms: %.0f is below tick_ms, %.0f: give at least "
-		    "that, "
-		    "or a shorter tick_ms",
+		    "that, or a shorter tick_ms",
 		    ms_of(t->release_ns), ms_of(t->tick_ns));
 	if (t->release_ns > longest || t->idle_ns > longest)
 		return tune_because(why,

@@ -826,25 +826,9 @@ START_TEST(a_scribbled_ledger_keeps_the_client_within_bounds)
 }
 END_TEST
 
-static Suite *
-suite(void)
+static void
+add_to_open(TCase *use)
 {
-	Suite *s = suite_create("ledger");
-	TCase *sizes = tcase_create("sizes"), *fresh = tcase_create("closed"),
-	      *use = tcase_create("open"), *scribbles = tcase_create("scribbles");
-
-	tcase_add_test(sizes, an_order_changes_behind_each_power_of_two_of_frames);
-	tcase_add_test(sizes, a_buffer_up_to_a_chunk_occupies_one_and_then_they_double);
-	tcase_add_test(sizes, the_parts_of_a_ledger_do_not_overlap_and_fill_it);
-	tcase_add_test(sizes, what_must_be_locked_lies_side_by_side);
-	tcase_add_test(sizes, a_pool_that_grows_needs_more_at_both_ends);
-
-	tcase_add_checked_fixture(fresh, setup_closed, teardown);
-	tcase_add_test(fresh, a_cache_is_found_by_its_number_and_the_other_way_round);
-	tcase_add_test(fresh, a_new_ledger_has_nothing_free_and_no_mark);
-	tcase_add_test(fresh, a_chunk_in_doubt_is_closed_until_its_first_owner_writes);
-	tcase_add_loop_test(fresh, a_chunk_in_doubt_full_of_any_mixture_is_open, 0, 20);
-
 	tcase_add_checked_fixture(use, setup, teardown);
 	tcase_add_test(use, the_lowest_address_is_taken_first);
 	tcase_add_loop_test(
@@ -879,6 +863,28 @@ suite(void)
 	tcase_add_loop_test(use, a_plan_holds_exactly_when_taking_succeeds, 0, 20);
 	tcase_add_test(use, a_plan_tells_of_several_requests_in_turn);
 	tcase_add_test(use, a_plan_extends_by_chunks_that_are_not_there_yet);
+}
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("ledger");
+	TCase *sizes = tcase_create("sizes"), *fresh = tcase_create("closed"),
+	      *use = tcase_create("open"), *scribbles = tcase_create("scribbles");
+
+	tcase_add_test(sizes, an_order_changes_behind_each_power_of_two_of_frames);
+	tcase_add_test(sizes, a_buffer_up_to_a_chunk_occupies_one_and_then_they_double);
+	tcase_add_test(sizes, the_parts_of_a_ledger_do_not_overlap_and_fill_it);
+	tcase_add_test(sizes, what_must_be_locked_lies_side_by_side);
+	tcase_add_test(sizes, a_pool_that_grows_needs_more_at_both_ends);
+
+	tcase_add_checked_fixture(fresh, setup_closed, teardown);
+	tcase_add_test(fresh, a_cache_is_found_by_its_number_and_the_other_way_round);
+	tcase_add_test(fresh, a_new_ledger_has_nothing_free_and_no_mark);
+	tcase_add_test(fresh, a_chunk_in_doubt_is_closed_until_its_first_owner_writes);
+	tcase_add_loop_test(fresh, a_chunk_in_doubt_full_of_any_mixture_is_open, 0, 20);
+
+	add_to_open(use);
 
 	tcase_add_checked_fixture(scribbles, setup, teardown);
 	tcase_set_timeout(scribbles, 20);
